@@ -1,0 +1,181 @@
+"""The frozen base of a configuration: types checked on construction, exact JSON and YAML round trip."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import math
+import types
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+
+@dataclass(frozen=True)
+class BaseConfig:
+    """A frozen dataclass of plain values.
+
+    Every field holds an int, float, bool, str, `Literal`, a tuple of these, or None. Values are checked
+    against the annotations when the object is built; a subclass adds its own rules in `validate`.
+
+    Raises:
+        ValueError: a value has the wrong type or breaks a rule; the message names field, value and fix.
+    """
+
+    def __post_init__(self) -> None:
+        hints = typing.get_type_hints(type(self))
+        for field in dataclasses.fields(self):
+            value = _checked(field.name, getattr(self, field.name), hints[field.name])
+            object.__setattr__(self, field.name, value)
+        self.validate()
+
+    def validate(self) -> None:
+        """Check the rules between fields; raises ValueError."""
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some fields changed, validated anew."""
+        _refuse_unknown(type(self), changes)
+        return dataclasses.replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON knows them: tuples become lists."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """The inverse of `to_dict`; fields that are left out keep their default."""
+        _refuse_unknown(cls, values)
+        return cls(**values)
+
+    def to_json(self) -> str:
+        """The configuration as JSON text."""
+        return json.dumps(self.to_dict(), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The inverse of `to_json`."""
+        return cls.from_dict(json.loads(text))
+
+    def to_yaml(self) -> str:
+        """The configuration as YAML text."""
+        return _yaml().safe_dump(self.to_dict(), sort_keys=False)
+
+    @classmethod
+    def from_yaml(cls, text: str) -> Self:
+        """The inverse of `to_yaml`."""
+        return cls.from_dict(_parse_yaml(text))
+
+    def save(self, path: str | Path) -> None:
+        """Write the configuration to a `.json`, `.yaml` or `.yml` file."""
+        path = Path(path)
+        path.write_text(self.to_yaml() if _is_yaml(path) else self.to_json(), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a configuration that `save` wrote."""
+        return cls.from_dict(read_fields(path))
+
+
+def read_fields(path: str | Path) -> dict[str, Any]:
+    """Read the fields that a `.json`, `.yaml` or `.yml` file sets.
+
+    Raises:
+        ValueError: no such file, another suffix, or a text that is not a mapping; names file and line.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; give the path of a .json, .yaml or .yml configuration")
+    text = path.read_text(encoding="utf-8")
+    try:
+        fields = _parse_yaml(text) if _is_yaml(path) else json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}:{error.lineno}: not JSON: {error.msg}") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    if not isinstance(fields, dict):
+        raise ValueError(f"{path}: holds a {type(fields).__name__}; give a mapping of field names to values")
+    return fields
+
+
+def _is_yaml(path: Path) -> bool:
+    if path.suffix not in (".json", ".yaml", ".yml"):
+        raise ValueError(f"{path}: the suffix is {path.suffix!r}; a configuration is a .json, .yaml or .yml file")
+    return path.suffix != ".json"
+
+
+def _yaml() -> types.ModuleType:
+    try:
+        import yaml
+    except ImportError as error:
+        raise ImportError("YAML configurations need PyYAML: pip install 'energy-flow[cli]'") from error
+    return yaml
+
+
+def _parse_yaml(text: str) -> Any:
+    yaml = _yaml()
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"not YAML: {' '.join(str(error).split())}") from error
+
+
+def _refuse_unknown(cls: type[BaseConfig], values: dict[str, Any]) -> None:
+    known = [field.name for field in dataclasses.fields(cls)]
+    for name in values:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"the fields are {', '.join(known)}"
+            raise ValueError(f"{name}: no such field in {cls.__name__}; {hint}")
+
+
+def _checked(name: str, value: Any, hint: Any) -> Any:
+    """The value as the annotation wants it: lists become tuples and whole numbers floats; all else must fit."""
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    for option in options:
+        matched, converted = _match(value, option)
+        if matched:
+            return converted
+    expected = " or ".join(_describe(option) for option in options)
+    raise ValueError(f"{name} = {value!r} ({type(value).__name__}); give {expected}")
+
+
+def _match(value: Any, hint: Any) -> tuple[bool, Any]:
+    if hint is type(None):
+        return value is None, None
+    if typing.get_origin(hint) is typing.Literal:
+        return type(value) is str and value in typing.get_args(hint), value
+    if typing.get_origin(hint) is tuple:
+        return _match_tuple(value, typing.get_args(hint))
+    if hint is float:
+        return _match_float(value)
+    return type(value) is hint, value
+
+
+def _match_tuple(value: Any, hints: tuple[Any, ...]) -> tuple[bool, Any]:
+    if not isinstance(value, (list, tuple)) or len(value) != len(hints):
+        return False, value
+    matches = [_match(item, hint) for item, hint in zip(value, hints, strict=True)]
+    return all(matched for matched, _ in matches), tuple(converted for _, converted in matches)
+
+
+def _match_float(value: Any) -> tuple[bool, Any]:
+    if type(value) is str:  # YAML reads 1e-3 as text
+        try:
+            value = float(value)
+        except ValueError:
+            return False, value
+    if type(value) not in (int, float) or not math.isfinite(value):
+        return False, value
+    return True, float(value)
+
+
+def _describe(hint: Any) -> str:
+    if hint is type(None):
+        return "null"
+    if typing.get_origin(hint) is typing.Literal:
+        return "one of " + ", ".join(map(str, typing.get_args(hint)))
+    if typing.get_origin(hint) is tuple:
+        return "a list of " + ", ".join(_describe(item) for item in typing.get_args(hint))
+    return {int: "a whole number", float: "a finite number", bool: "true or false", str: "a text"}.get(hint, str(hint))

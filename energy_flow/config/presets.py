@@ -1,0 +1,90 @@
+"""The presets, as data: what each changes of `EnergyConfig`'s defaults."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .energy_config import EnergyConfig
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "tiny": {
+        "lattice_width": 12,
+        "lattice_height": 12,
+        "lattice_depth": 8,
+        "sites": (4, 4),
+        "input_embedding_dim": 384,
+        "output_embedding_dim": 384,
+        "energy_dim": 24,
+        "max_active_flows": 32,
+        "max_spawn_per_step": 4,
+        "initial_steps": 4,
+        "carrier_hidden_size": 128,
+        "carrier_num_layers": 2,
+        "batch_size": 128,
+        "epochs": 4,
+        "learning_rate": 2e-3,
+        "loss_cosine": 1.0,
+        "loss_contrastive": 1.0,
+    },
+    "debug": {
+        "lattice_width": 20,
+        "lattice_height": 20,
+        "lattice_depth": 10,
+        "sites": (8, 8),
+        "max_active_flows": 100,
+        "batch_size": 8,
+    },
+    "experiment": {
+        "lattice_width": 50,
+        "lattice_height": 50,
+        "lattice_depth": 20,
+        "sites": (16, 16),
+        "max_active_flows": 500,
+        "batch_size": 16,
+    },
+    "optimized": {
+        "lattice_width": 100,
+        "lattice_height": 100,
+        "lattice_depth": 50,
+        "sites": (32, 24),
+        "max_active_flows": 1000,
+        "batch_size": 32,
+    },
+}
+
+
+def create_config(preset: str, **changes: Any) -> EnergyConfig:
+    """The configuration of a preset, with some fields changed.
+
+    Raises:
+        ValueError: no such preset or field, or a value that does not fit.
+    """
+    if preset not in PRESETS:
+        raise ValueError(f"preset = {preset!r}; give one of {', '.join(PRESETS)}")
+    return EnergyConfig.from_dict(PRESETS[preset] | changes)
+
+
+def create_tiny_config(**changes: Any) -> EnergyConfig:
+    """A small lattice and carrier (12x12x8, hidden 128 x 2) for the shipped data on a CPU."""
+    return create_config("tiny", **changes)
+
+
+def create_debug_config(**changes: Any) -> EnergyConfig:
+    """20x20x10 cells, 64 sites, at most 100 flows, batches of 8."""
+    return create_config("debug", **changes)
+
+
+def create_experiment_config(**changes: Any) -> EnergyConfig:
+    """50x50x20 cells, 256 sites, at most 500 flows, batches of 16."""
+    return create_config("experiment", **changes)
+
+
+def create_optimized_config(**changes: Any) -> EnergyConfig:
+    """100x100x50 cells, 768 sites, at most 1000 flows, batches of 32."""
+    return create_config("optimized", **changes)
+
+
+TINY_CONFIG = create_tiny_config()
+DEBUG_CONFIG = create_debug_config()
+EXPERIMENT_CONFIG = create_experiment_config()
+OPTIMIZED_CONFIG = create_optimized_config()
