@@ -1,0 +1,147 @@
+"""The step of all flows, and the one loop.
+
+Shapes: `B` samples, `F` rows, `E` embedding width, `S` sites, `C` energy channels, `K` children.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ..config import EnergyConfig
+from .embedding_mapper import EmbeddingMapper
+from .energy_carrier import CarrierOutput, EnergyCarrier
+from .energy_lattice import EnergyLattice
+from .flows import ARRIVED, FADED, MOVING, Arrivals, FlowResult, Flows, StepResult, level_of
+from .ledger import RunLedger
+from .simple_neuron import SimpleNeuron
+from .splitting import SplitPlan, plan_splits
+
+
+class FlowProcessor(nn.Module):
+    """The whole model: embedding in, flows through the lattice, embedding out.
+
+    It builds the carrier and the mapper itself, so that one `state_dict` holds every parameter.
+
+    Args:
+        lattice: the geometry.
+        neuron: the shared neuron.
+        config: the configuration from which lattice and neuron were built.
+    """
+
+    def __init__(self, lattice: EnergyLattice, neuron: SimpleNeuron, config: EnergyConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.lattice = lattice
+        self.neuron = neuron
+        self.carrier = EnergyCarrier(config)
+        self.mapper = EmbeddingMapper(config)
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """(B, E in) embeddings to (B, E out) embeddings."""
+        return self.run(embeddings).output
+
+    def run(self, embeddings: Tensor, record: bool = False) -> FlowResult:
+        """Send embeddings through the lattice.
+
+        Args:
+            embeddings: (B, E in), floating.
+            record: keep the trace of every flow.
+
+        Raises:
+            ValueError: another shape or an integer dtype.
+        """
+        _check_input(embeddings, self.config.input_embedding_dim)
+        flows = self.launch(embeddings)
+        ledger = RunLedger(flows, record)
+        arrivals: list[Arrivals] = []
+        while flows.count:  # ends: z grows in every step of a flow, and newborns move before they split
+            result = self.step(flows)
+            ledger.observe(result)
+            arrivals.append(result.arrivals)
+            flows = result.flows
+        return self._gather(arrivals, ledger, embeddings.shape[0])
+
+    def launch(self, embeddings: Tensor) -> Flows:
+        """(B, E in) embeddings to the flows at the input face, one per site."""
+        return self.lattice.place_initial_energy(self.mapper.to_sites(embeddings))
+
+    def step(self, flows: Flows) -> StepResult:
+        """Advance all flows of all samples by one step: perceive, update, split, move, fade, arrive.
+
+        A pure function of `flows` and the weights; the order of the rows does not matter.
+        """
+        state = self.lattice.perceive(flows)
+        signals = self.neuron(self.neuron.compute_features(flows.position, flows.energy, state))
+        output, hidden = self.carrier(signals, flows.energy, flows.hidden)
+        plan = self._plan(flows, output)
+        kept = 1 - (output.spawn_shares * plan.accepted).sum(1)
+        moved = flows._replace(
+            energy=output.energy_value * kept.unsqueeze(1),
+            mass=flows.mass * kept.detach(),
+            position=self.lattice.advance(flows.position, output.next_position),
+            hidden=hidden,
+            age=flows.age + 1,
+            next_id=flows.next_id + plan.started,
+        )
+        children = self._start_children(moved._replace(position=flows.position, mass=flows.mass), output, plan)
+        outcome = self._outcome(moved)
+        live = self.lattice.get_active_flows(moved, outcome).join(children)
+        return StepResult(live, moved, outcome, children, _arrivals(moved, outcome), plan.refused)
+
+    def propagate_flow(self, flow: Flows, position: Tensor) -> Tensor | None:
+        """Advance a single flow by one step, as if it were alone in the lattice.
+
+        Args:
+            flow: one row.
+            position: (3,) cells, where the flow is.
+
+        Returns:
+            (3,) its new position, or None where it faded.
+        """
+        if flow.count != 1:
+            raise ValueError(f"flow has {flow.count} rows; give one, or use step() for many")
+        alone = flow._replace(position=position.view(1, 3), sample=flow.sample * 0, next_id=flow.next_id[:1])
+        result = self.step(alone)
+        return None if bool(result.outcome == FADED) else result.moved.position[0]
+
+    def _plan(self, flows: Flows, output: CarrierOutput) -> SplitPlan:
+        startable = self.carrier.startable(output.energy_value, output.spawn_energies)
+        return plan_splits(flows, startable, level_of(output.spawn_energies), self.config)
+
+    def _start_children(self, parents: Flows, output: CarrierOutput, plan: SplitPlan) -> Flows:
+        return self.carrier.spawn(
+            parents.rows(plan.parent),
+            energy=output.spawn_energies[plan.parent, plan.child],
+            share=output.spawn_shares[plan.parent, plan.child],
+            child=plan.child,
+            flow_id=plan.flow_id,
+        )
+
+    def _outcome(self, moved: Flows) -> Tensor:
+        outcome = torch.where(self.lattice.at_output(moved.position), ARRIVED, MOVING)
+        return torch.where(moved.level < self.config.energy_threshold, FADED, outcome)
+
+    def _gather(self, arrivals: list[Arrivals], ledger: RunLedger, batch: int) -> FlowResult:
+        together = Arrivals(*(torch.cat(column) for column in zip(*arrivals, strict=True)))
+        energies, site_mass = self.lattice.collect_output_energy(together, batch)
+        return FlowResult(self.mapper.to_embedding(energies), ledger.statistics(together, site_mass), ledger.trace())
+
+
+def create_processor(config: EnergyConfig) -> FlowProcessor:
+    """Build lattice, neuron and processor with the weights that belong to `config.seed`; the global RNG is left alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        return FlowProcessor(EnergyLattice(config), SimpleNeuron(config), config)
+
+
+def _arrivals(moved: Flows, outcome: Tensor) -> Arrivals:
+    index = (outcome == ARRIVED).nonzero().squeeze(1)
+    return Arrivals(*(getattr(moved, name).index_select(0, index) for name in Arrivals._fields))
+
+
+def _check_input(embeddings: Tensor, width: int) -> None:
+    if embeddings.dim() != 2 or embeddings.shape[1] != width or embeddings.shape[0] == 0:
+        raise ValueError(f"embeddings has shape {tuple(embeddings.shape)}; the model expects (rows, {width}) with at least one row")
+    if not embeddings.is_floating_point():
+        raise ValueError(f"embeddings has dtype {embeddings.dtype}; convert them with .float()")

@@ -1,0 +1,161 @@
+"""The state of all flows and the results of a step and of a run: immutable structs of tensors, no dynamics.
+
+Shapes: `B` samples, `F` rows (live flows over the whole batch), `S` sites, `C` energy channels, `L` layers and
+`N` hidden size of the GRU, `K` children, `T` steps, `R` trace records.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+# What became of a flow in a step.
+MOVING, ARRIVED, FADED = 0, 1, 2
+# Trace events: the three outcomes, and the two ways in which a flow begins.
+LAUNCHED, BORN = 3, 4
+EVENT_NAMES = ("moving", "arrived", "faded", "launched", "born")
+
+
+class Flows(NamedTuple):
+    """All flows of a batch, one row each, and one counter per sample."""
+
+    energy: Tensor  # (F, C)
+    mass: Tensor  # (F,)  in (0, 1]; no gradient
+    position: Tensor  # (F, 3)  cells; x, y, z
+    hidden: Tensor  # (L, F, N)
+    sample: Tensor  # (F,)  int64, row of the batch
+    flow_id: Tensor  # (F,)  int64, unique in the sample
+    parent_id: Tensor  # (F,)  int64, -1 at launch
+    age: Tensor  # (F,)  int64, steps since launch or birth
+    next_id: Tensor  # (B,)  int64, the id of the sample's next child
+
+    @property
+    def count(self) -> int:
+        """F, rows over the whole batch."""
+        return self.mass.shape[0]
+
+    @property
+    def batch(self) -> int:
+        """B, samples, those without a live flow included."""
+        return self.next_id.shape[0]
+
+    @property
+    def level(self) -> Tensor:
+        """(F,) RMS of the energy, dimensionless; 1.0 is the mean level at launch."""
+        return level_of(self.energy)
+
+    def rows(self, index: Tensor) -> Flows:
+        """The flows of some rows, in the order of `index` (int64)."""
+        return Flows(
+            energy=self.energy.index_select(0, index),
+            mass=self.mass.index_select(0, index),
+            position=self.position.index_select(0, index),
+            hidden=self.hidden.index_select(1, index),
+            sample=self.sample.index_select(0, index),
+            flow_id=self.flow_id.index_select(0, index),
+            parent_id=self.parent_id.index_select(0, index),
+            age=self.age.index_select(0, index),
+            next_id=self.next_id,
+        )
+
+    def join(self, other: Flows) -> Flows:
+        """These rows, then those of `other`; the counters are those of `other`."""
+        joined = {
+            name: torch.cat((getattr(self, name), getattr(other, name)), dim=1 if name == "hidden" else 0)
+            for name in Flows._fields
+            if name != "next_id"
+        }
+        return Flows(**joined, next_id=other.next_id)
+
+
+def level_of(energy: Tensor) -> Tensor:
+    """RMS over the channels: (..., C) -> (...). It decides and is reported; no gradient flows through it."""
+    return energy.detach().square().mean(-1).sqrt()
+
+
+class LatticeState(NamedTuple):
+    """What the neurons may perceive: where each flow stands and what all flows hold per site column.
+
+    Energies are means by mass with the rule of the output face, `sum(e) / max(1, sum(m))`.
+    """
+
+    site: Tensor  # (F,)  int64, the flow's site column
+    sample: Tensor  # (F,)  int64
+    columns: Tensor  # (B, S, C + 1)  mean energy and mass of every site column
+    whole: Tensor  # (B, C + 1)  mean energy of the sample and its mass per site
+
+
+class Arrivals(NamedTuple):
+    """What reached the output face, one row per flow."""
+
+    energy: Tensor  # (A, C)
+    mass: Tensor  # (A,)
+    position: Tensor  # (A, 3)  cells; x and y are continuous
+    sample: Tensor  # (A,)  int64
+    age: Tensor  # (A,)  int64, steps from launch or birth to arrival
+
+
+class StepResult(NamedTuple):
+    """One step: who lives on, and what became of everyone."""
+
+    flows: Flows  # live after the step: those still inside the lattice, then the newborn
+    moved: Flows  # all rows of the step, after it, in the order in which they came
+    outcome: Tensor  # (F,)  int64: MOVING, ARRIVED or FADED, for each row of `moved`
+    children: Flows  # those that started in this step, in the cell that their parent left
+    arrivals: Arrivals  # those that reached the output face in this step
+    refused: Tensor  # (B,)  int64, children that the budget refused
+
+
+class FlowStatistics(NamedTuple):
+    """Counts per step and sample, and figures per sample; no gradient flows through them."""
+
+    live: Tensor  # (T, B)  int64, flows that took the step
+    mean_level: Tensor  # (T, B)  their mean level after it, 0 where none took it
+    arrived: Tensor  # (T, B)  int64, reached the output face
+    faded: Tensor  # (T, B)  int64, fell below the energy threshold
+    spawned: Tensor  # (T, B)  int64, children that started
+    refused: Tensor  # (T, B)  int64, children that the budget refused
+    launched: Tensor  # (B,)  int64
+    arrived_mass: Tensor  # (B,)  of the launched mass (S), what reached the output face
+    faded_mass: Tensor  # (B,)  of the launched mass, what faded
+    faded_energy: Tensor  # (B, C)  the energy that was lost with the faded flows
+    path_length: Tensor  # (B,)  mean steps of the arrived flows, 0 where none arrived
+    coverage: Tensor  # (B,)  share of the sites of the output face that received mass
+
+    @property
+    def steps(self) -> int:
+        """T, steps of the run."""
+        return self.live.shape[0]
+
+    @property
+    def flow_steps(self) -> Tensor:
+        """() int64, rows over all steps and samples: the unit of work."""
+        return self.live.sum()
+
+    @property
+    def arrived_share(self) -> Tensor:
+        """(B,) share of all flows (launched and born) that reached the output face."""
+        return self.arrived.sum(0) / (self.launched + self.spawned.sum(0))
+
+
+class FlowTrace(NamedTuple):
+    """Every flow at every step, one record each, in order of time."""
+
+    step: Tensor  # (R,)  int64, steps of the run before this record; 0 is the launch
+    sample: Tensor  # (R,)  int64
+    flow_id: Tensor  # (R,)  int64
+    parent_id: Tensor  # (R,)  int64, -1 at launch
+    position: Tensor  # (R, 3)  cells
+    level: Tensor  # (R,)
+    mass: Tensor  # (R,)
+    event: Tensor  # (R,)  int64: MOVING, ARRIVED, FADED, LAUNCHED or BORN
+
+
+class FlowResult(NamedTuple):
+    """What a run gives."""
+
+    output: Tensor  # (B, E)  the output embeddings
+    stats: FlowStatistics
+    trace: FlowTrace | None  # with record=True

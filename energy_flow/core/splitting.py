@@ -1,0 +1,69 @@
+"""Which children start: the budget, planned in integers before any energy is split.
+
+Shapes: `F` rows, `K` children, `B` samples, `A` children that start.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..config import EnergyConfig
+from .flows import Flows
+
+
+class SplitPlan(NamedTuple):
+    """The children that start in a step."""
+
+    accepted: Tensor  # (F, K)  bool
+    parent: Tensor  # (A,)  int64, row of the parent
+    child: Tensor  # (A,)  int64, which of the parent's K children
+    flow_id: Tensor  # (A,)  int64
+    started: Tensor  # (B,)  int64
+    refused: Tensor  # (B,)  int64, children that could have started but for the budget
+
+
+def plan_splits(flows: Flows, startable: Tensor, strength: Tensor, config: EnergyConfig) -> SplitPlan:
+    """Choose the strongest children that the budget allows; ties go by flow id, then by child.
+
+    A newborn flow does not split in its first step. In a sample at most `max_spawn_per_step` children start, and no
+    more than there is room for beside the flows with which the step began.
+
+    Args:
+        flows: the flows at the start of the step.
+        startable: (F, K) bool, strong enough parent and child.
+        strength: (F, K) level of each child.
+        config: the budget.
+    """
+    newborn = (flows.age == 0) & (flows.parent_id >= 0)
+    eligible = startable & ~newborn.unsqueeze(1)
+    rank = _rank_in_sample(flows, torch.where(eligible, strength, -1.0))
+    room = config.max_active_flows - count_per_sample(flows.sample, flows.batch)
+    limit = room.clamp(0, config.max_spawn_per_step)
+    accepted = eligible & (rank < limit.index_select(0, flows.sample).unsqueeze(1))
+    parent, child = accepted.nonzero(as_tuple=True)
+    first_id = flows.next_id.index_select(0, flows.sample.index_select(0, parent))
+    wanted = count_per_sample(flows.sample, flows.batch, eligible.sum(1))
+    started = count_per_sample(flows.sample, flows.batch, accepted.sum(1))
+    return SplitPlan(accepted, parent, child, first_id + rank[parent, child], started, wanted - started)
+
+
+def count_per_sample(sample: Tensor, batch: int, counts: Tensor | None = None) -> Tensor:
+    """(F,) counts, or ones, added up per sample: (B,) int64."""
+    counts = torch.ones_like(sample) if counts is None else counts
+    return sample.new_zeros(batch).index_add(0, sample, counts)
+
+
+def _rank_in_sample(flows: Flows, strength: Tensor) -> Tensor:
+    """(F, K) int64: the place of each child in its sample, strongest first, ties by flow id and child."""
+    children = strength.shape[1]
+    sample = flows.sample.repeat_interleave(children)
+    order = flows.flow_id.repeat_interleave(children).argsort(stable=True)
+    for key in (-strength.flatten(), sample):  # stable sorts, the most important key last
+        order = order[key[order].argsort(stable=True)]
+    per_sample = count_per_sample(sample, flows.batch)
+    start = per_sample.cumsum(0) - per_sample
+    place = torch.arange(len(sample), device=sample.device) - start[sample[order]]
+    return torch.empty_like(place).scatter(0, order, place).view(strength.shape)
