@@ -1,0 +1,292 @@
+"""The slow twin: the physics of the design, one flow at a time in plain Python, float64.
+
+It shares no code with the engine: it reads the configuration's plain numbers and a state dict, and nothing else of
+the package. Gradients come from autograd over scalars and small vectors.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class Flow:
+    energy: Tensor  # (C,)
+    mass: float
+    position: list[Tensor]  # x, y, z
+    hidden: list[Tensor]  # L of (N,)
+    flow_id: int
+    parent_id: int = -1
+    age: int = 0
+
+
+@dataclass
+class SampleResult:
+    output: Tensor
+    records: list[dict[str, Any]] = field(default_factory=list)
+    live: list[int] = field(default_factory=list)
+    refused: list[int] = field(default_factory=list)
+    arrived: list[Flow] = field(default_factory=list)
+    faded: list[Flow] = field(default_factory=list)
+    site_mass: list[float] = field(default_factory=list)
+
+
+class Reference:
+    """The model, from a configuration and a state dict in float64."""
+
+    def __init__(self, config: Any, weights: dict[str, Tensor]) -> None:
+        self.config = config
+        self.weights = weights
+        self.columns, self.rows = config.sites
+        self.nodes_x = self.nodes(config.lattice_width, self.columns)
+        self.nodes_y = self.nodes(config.lattice_height, self.rows)
+
+    @staticmethod
+    def nodes(cells: int, patches: int) -> list[int]:
+        """The cell nearest to the middle of each patch, halves upwards, in exact fractions."""
+        middles = [(Fraction(2 * patch + 1, 2) * cells) / patches - Fraction(1, 2) for patch in range(patches)]
+        return [math.floor(middle + Fraction(1, 2)) for middle in middles]
+
+    def run(self, embedding: Tensor) -> SampleResult:
+        """One embedding (E,) through the lattice."""
+        config = self.config
+        sites = self.columns * self.rows
+        flows = self.launch(embedding)
+        next_id = sites
+        result = SampleResult(output=embedding)
+        self.record(result, 0, flows, "launched")
+        step = 0
+        while flows:
+            step += 1
+            assert step <= 2 * (config.lattice_depth - 1)
+            survivors, children = self.step(flows, next_id, step, result)
+            next_id += len(children)
+            flows = survivors + children
+        result.output = self.read_output(result)
+        return result
+
+    def launch(self, embedding: Tensor) -> list[Flow]:
+        config, weights = self.config, self.weights
+        total = self.columns * self.rows * config.energy_dim
+        gain = math.sqrt(total / config.input_embedding_dim)
+        energies = weights["mapper.input_weight"] @ (embedding / weights["mapper.input_rms"]) * gain
+        flows = []
+        for row in range(self.rows):
+            for column in range(self.columns):
+                site = row * self.columns + column
+                energy = energies[site * config.energy_dim : (site + 1) * config.energy_dim]
+                position = [torch.tensor(float(c), dtype=torch.float64) for c in (self.nodes_x[column], self.nodes_y[row], 0)]
+                hidden = [torch.zeros(config.carrier_hidden_size, dtype=torch.float64) for _ in range(config.carrier_num_layers)]
+                flows.append(Flow(energy, 1.0, position, hidden, flow_id=site))
+        return flows
+
+    def step(self, flows: list[Flow], next_id: int, step: int, result: SampleResult) -> tuple[list[Flow], list[Flow]]:
+        config = self.config
+        field_of_site, whole = self.perceive(flows)
+        updates = [self.update(flow, field_of_site, whole) for flow in flows]
+
+        candidates = []
+        for flow, (energy, _, _, shares) in zip(flows, updates, strict=True):
+            if level(energy) >= config.spawn_threshold and not (flow.age == 0 and flow.parent_id >= 0):
+                for child, share in enumerate(shares):
+                    if level(share * energy) >= config.energy_threshold:
+                        candidates.append((-level(share * energy), flow.flow_id, child))
+        candidates.sort()
+        room = max(0, min(config.max_spawn_per_step, config.max_active_flows - len(flows)))
+        accepted = {(flow_id, child): next_id + rank for rank, (_, flow_id, child) in enumerate(candidates[:room])}
+        result.live.append(len(flows))
+        result.refused.append(len(candidates) - len(accepted))
+
+        survivors, children = [], []
+        for flow, (energy, stride, hidden, shares) in zip(flows, updates, strict=True):
+            kept = torch.ones((), dtype=torch.float64)
+            for child, share in enumerate(shares):
+                if (flow.flow_id, child) not in accepted:
+                    continue
+                kept = kept - share
+                offset = self.weights["carrier.child_offset"][:, child]
+                children.append(
+                    Flow(
+                        energy=share * energy,
+                        mass=flow.mass * float(share.detach()),
+                        position=flow.position,
+                        hidden=[state + offset[layer] for layer, state in enumerate(hidden)],
+                        flow_id=accepted[flow.flow_id, child],
+                        parent_id=flow.flow_id,
+                    )
+                )
+            moved = Flow(
+                kept * energy, flow.mass * float(kept.detach()), self.move(flow.position, stride), hidden, flow.flow_id, flow.parent_id, flow.age + 1
+            )
+            if level(moved.energy) < config.energy_threshold:
+                result.faded.append(moved)
+                self.record(result, step, [moved], "faded")
+            elif float(moved.position[2].detach()) == config.lattice_depth - 1:
+                result.arrived.append(moved)
+                self.record(result, step, [moved], "arrived")
+            else:
+                survivors.append(moved)
+                self.record(result, step, [moved], "moving")
+        self.record(result, step, children, "born")
+        return survivors, children
+
+    def update(self, flow: Flow, field_of_site: dict[int, Tensor], whole: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor], list[Tensor]]:
+        """Perceive, GRU, heads: the new energy, the stride in cells, the new hidden state, the shares."""
+        config, weights = self.config, self.weights
+        signal = linear(gelu(linear(self.features(flow, field_of_site, whole), weights, "neuron.perceive")), weights, "neuron.project")
+        inputs, hidden = torch.cat((signal, flow.energy)), []
+        for layer in range(config.carrier_num_layers):
+            inputs = self.gru_layer(layer, inputs, flow.hidden[layer])
+            hidden.append(inputs)
+        top = hidden[-1]
+        normed = (top - top.mean()) / torch.sqrt(((top - top.mean()) ** 2).mean() + 1e-5)
+        heads = linear(normed * weights["carrier.norm.weight"] + weights["carrier.norm.bias"], weights, "carrier.heads")
+        channels = config.energy_dim
+        gate, delta = heads[:channels], heads[channels : 2 * channels]
+        move, split = 0.1 * heads[2 * channels : 2 * channels + 3], heads[2 * channels + 3 :]
+        energy = flow.energy / (1 + torch.exp(-(gate + 5.0))) + delta
+        jump = max(1, math.ceil(Fraction(config.lattice_depth - 1, config.initial_steps)))
+        bias = math.log(math.exp(max(jump - 1, 0.05)) - 1)
+        forward = 1 + torch.log1p(torch.exp(move[2] + bias))
+        if config.max_jump is not None and float(forward.detach()) > config.max_jump:
+            forward = torch.tensor(float(config.max_jump), dtype=torch.float64)
+        stride = [
+            move[0] * config.lattice_width / self.columns,
+            move[1] * config.lattice_height / self.rows,
+            forward,
+        ]
+        shares = [1 / (1 + torch.exp(-one)) / (config.max_children + 1) for one in split]
+        return energy, stride, hidden, shares
+
+    def gru_layer(self, layer: int, inputs: Tensor, hidden: Tensor) -> Tensor:
+        weights, size = self.weights, self.config.carrier_hidden_size
+        from_input = weights[f"carrier.gru.weight_ih_l{layer}"] @ inputs + weights[f"carrier.gru.bias_ih_l{layer}"]
+        from_state = weights[f"carrier.gru.weight_hh_l{layer}"] @ hidden + weights[f"carrier.gru.bias_hh_l{layer}"]
+        reset = 1 / (1 + torch.exp(-(from_input[:size] + from_state[:size])))
+        update = 1 / (1 + torch.exp(-(from_input[size : 2 * size] + from_state[size : 2 * size])))
+        new = torch.tanh(from_input[2 * size :] + reset * from_state[2 * size :])
+        return (1 - update) * new + update * hidden
+
+    def features(self, flow: Flow, field_of_site: dict[int, Tensor], whole: Tensor) -> Tensor:
+        config = self.config
+        extents = (config.lattice_width, config.lattice_height, config.lattice_depth)
+        parts = [
+            torch.stack([2 * c / (extent - 1) - 1 if extent > 1 else 2 * c - 1 for c, extent in zip(flow.position, extents, strict=True)]),
+            flow.energy,
+        ]
+        column, row = self.patch(flow)
+        if config.features == "site":
+            parts.append(field_of_site[row * self.columns + column])
+        if config.features == "neighbours":
+            for y in (row - 1, row, row + 1):
+                for x in (column - 1, column, column + 1):
+                    inside = 0 <= x < self.columns and 0 <= y < self.rows
+                    parts.append(field_of_site[y * self.columns + x] if inside else torch.zeros_like(whole))
+        if config.features != "none":
+            parts.append(whole)
+        return torch.cat(parts)
+
+    def perceive(self, flows: list[Flow]) -> tuple[dict[int, Tensor], Tensor]:
+        """Mean energy by mass and mass, per site and for the sample (its mass per site)."""
+        config, sites = self.config, self.columns * self.rows
+        held: dict[int, list[Flow]] = {site: [] for site in range(sites)}
+        for flow in flows:
+            column, row = self.patch(flow)
+            held[row * self.columns + column].append(flow)
+
+        def mean(members: list[Flow], mass_unit: int) -> Tensor:
+            mass = sum(flow.mass for flow in members)
+            energy = torch.zeros(config.energy_dim, dtype=torch.float64)
+            for flow in members:
+                energy = energy + flow.energy
+            return torch.cat((energy / max(1.0, mass), torch.tensor([mass / mass_unit], dtype=torch.float64)))
+
+        return {site: mean(members, 1) for site, members in held.items()}, mean(flows, sites)
+
+    def patch(self, flow: Flow) -> tuple[int, int]:
+        """Column and row of the patch that holds the middle of the flow's cell."""
+        found = []
+        for coordinate, cells, patches in (
+            (flow.position[0], self.config.lattice_width, self.columns),
+            (flow.position[1], self.config.lattice_height, self.rows),
+        ):
+            middle = Fraction(math.floor(float(coordinate.detach()) + 0.5)) + Fraction(1, 2)
+            found.append(next(p for p in range(patches) if middle < Fraction(cells * (p + 1), patches)))
+        return found[0], found[1]
+
+    def move(self, position: list[Tensor], stride: list[Tensor]) -> list[Tensor]:
+        config = self.config
+        target = []
+        for coordinate, change, cells in zip(position, stride, (config.lattice_width, config.lattice_height, config.lattice_depth), strict=True):
+            goal = coordinate + change
+            if float(goal.detach()) < 0 or float(goal.detach()) > cells - 1:
+                goal = torch.tensor(min(max(float(goal.detach()), 0.0), cells - 1.0), dtype=torch.float64)
+            target.append(goal)
+        if math.floor(float(target[2].detach()) + 0.5) == config.lattice_depth - 1:
+            return [target[0], target[1], torch.tensor(config.lattice_depth - 1.0, dtype=torch.float64)]
+        return [goal + (math.floor(float(goal.detach()) + 0.5) - goal.detach()) for goal in target]
+
+    def read_output(self, result: SampleResult) -> Tensor:
+        config = self.config
+        energies, masses = [], []
+        for row in range(self.rows):
+            for column in range(self.columns):
+                energy = torch.zeros(config.energy_dim, dtype=torch.float64)
+                mass = torch.zeros((), dtype=torch.float64)
+                for flow in result.arrived:
+                    weight = hat(flow.position[0], self.nodes_x, column) * hat(flow.position[1], self.nodes_y, row)
+                    energy = energy + weight * flow.energy
+                    mass = mass + weight * flow.mass
+                energies.append(energy / mass if float(mass.detach()) > 1 else energy)
+                masses.append(float(mass.detach()))
+        result.site_mass = masses
+        total = self.columns * self.rows * config.energy_dim
+        gain = math.sqrt(config.output_embedding_dim / total)
+        return self.weights["mapper.output_weight"] @ torch.cat(energies) * (gain * self.weights["mapper.output_rms"])
+
+    @staticmethod
+    def record(result: SampleResult, step: int, flows: list[Flow], event: str) -> None:
+        for flow in flows:
+            result.records.append(
+                {
+                    "step": step,
+                    "flow_id": flow.flow_id,
+                    "parent_id": flow.parent_id,
+                    "event": event,
+                    "position": [float(c.detach()) for c in flow.position],
+                    "level": level(flow.energy),
+                    "mass": flow.mass,
+                }
+            )
+
+
+def hat(coordinate: Tensor, nodes: list[int], index: int) -> Tensor:
+    """The linear finite-element weight of a node; constant beyond the first and the last."""
+    where = float(coordinate.detach())
+    one, zero = torch.ones((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
+    if len(nodes) == 1 or (where < nodes[0] and index == 0) or (where > nodes[-1] and index == len(nodes) - 1):
+        return one
+    if where < nodes[0] or where > nodes[-1]:
+        return zero
+    interval = max(i for i in range(len(nodes) - 1) if nodes[i] <= where)  # a node belongs to the interval on its right
+    start, end = nodes[interval], nodes[interval + 1]
+    share = (coordinate - start) / (end - start)
+    return {interval: 1 - share, interval + 1: share}.get(index, zero)
+
+
+def level(energy: Tensor) -> float:
+    return math.sqrt(sum(float(e) ** 2 for e in energy.detach()) / len(energy))
+
+
+def linear(inputs: Tensor, weights: dict[str, Tensor], name: str) -> Tensor:
+    return weights[f"{name}.weight"] @ inputs + weights[f"{name}.bias"]
+
+
+def gelu(inputs: Tensor) -> Tensor:
+    return 0.5 * inputs * (1 + torch.erf(inputs / math.sqrt(2)))

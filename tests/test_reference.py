@@ -1,0 +1,100 @@
+"""The engine against the slow twin: values, statistics, traces and gradients, over random configurations."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import torch
+from hypothesis import HealthCheck, given, settings
+from torch import Tensor
+
+from energy_flow.core import FlowResult
+from energy_flow.core.flows import EVENT_NAMES
+
+from .reference import Reference, SampleResult
+from .strategies import Case, cases
+
+VALUES, GRADIENTS = 1e-10, 1e-8  # relative, float64
+seen: Counter[str] = Counter()
+
+
+@settings(max_examples=220, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@given(cases())
+def check_against_reference(case: Case) -> None:
+    processor, inputs = case.build()
+    weights = dict(processor.named_parameters())
+    buffers = dict(processor.named_buffers())
+    inputs.requires_grad_()
+    result = processor.run(inputs, record=True)
+    twin = Reference(case.config, weights | buffers)
+    samples = [twin.run(row) for row in inputs]
+
+    assert_close(result.output, torch.stack([sample.output for sample in samples]), VALUES)
+    assert_same_trace(result, samples)
+    assert_same_statistics(result, samples)
+
+    generator = torch.Generator().manual_seed(case.seed)
+    pull = torch.randn(result.output.shape, generator=generator, dtype=torch.float64)
+    wanted = [inputs, *weights.values()]
+    ours = torch.autograd.grad((result.output * pull).sum(), wanted, allow_unused=True, materialize_grads=True)
+    expected = sum((sample.output * row).sum() for sample, row in zip(samples, pull, strict=True))
+    theirs = torch.autograd.grad(expected, wanted, allow_unused=True, materialize_grads=True)
+    for our, their in zip(ours, theirs, strict=True):
+        assert_close(our, their, GRADIENTS)
+
+    stats = result.stats
+    seen["configurations"] += 1
+    for name in ("arrived", "faded", "spawned", "refused"):
+        seen[name] += bool(getattr(stats, name).any())
+    seen["moved sideways"] += bool((result.trace.position[:, :2].frac() != 0).any())
+
+
+def test_engine_equals_reference_on_random_configurations() -> None:
+    seen.clear()
+    check_against_reference()
+    assert seen["configurations"] >= 200
+    for name in ("arrived", "faded", "spawned", "refused", "moved sideways"):
+        assert seen[name] >= 20, f"the configurations hardly exercise {name}: {dict(seen)}"
+
+
+def assert_close(ours: Tensor, theirs: Tensor, tolerance: float) -> None:
+    scale = max(1.0, float(theirs.detach().abs().max())) if theirs.numel() else 1.0
+    torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance * scale)
+
+
+def assert_same_trace(result: FlowResult, samples: list[SampleResult]) -> None:
+    trace = result.trace
+    assert trace is not None
+    for row, sample in enumerate(samples):
+        mine = trace.sample == row
+        keys = zip(trace.step[mine].tolist(), trace.flow_id[mine].tolist(), strict=True)
+        ours = dict(zip(keys, mine.nonzero().flatten().tolist(), strict=True))
+        assert set(ours) == {(record["step"], record["flow_id"]) for record in sample.records}
+        for record in sample.records:
+            index = ours[record["step"], record["flow_id"]]
+            assert int(trace.parent_id[index]) == record["parent_id"]
+            assert EVENT_NAMES[int(trace.event[index])] == record["event"]
+            figures = torch.tensor([*record["position"], record["level"], record["mass"]], dtype=torch.float64)
+            assert_close(torch.cat((trace.position[index], trace.level[index, None], trace.mass[index, None])), figures, VALUES)
+
+
+def assert_same_statistics(result: FlowResult, samples: list[SampleResult]) -> None:
+    stats = result.stats
+    for row, sample in enumerate(samples):
+        steps = len(sample.live)
+        assert stats.live[:, row].tolist() == sample.live + [0] * (stats.steps - steps)
+        assert stats.refused[:steps, row].tolist() == sample.refused
+        for name, event in (("arrived", "arrived"), ("faded", "faded"), ("spawned", "born")):
+            counts = [sum(r["event"] == event and r["step"] == step + 1 for r in sample.records) for step in range(steps)]
+            assert getattr(stats, name)[:steps, row].tolist() == counts
+        for step in range(steps):
+            levels = [r["level"] for r in sample.records if r["step"] == step + 1 and r["event"] != "born"]
+            assert_close(stats.mean_level[step, row], torch.tensor(sum(levels) / len(levels), dtype=torch.float64), VALUES)
+        figures = {
+            "arrived_mass": sum(flow.mass for flow in sample.arrived),
+            "faded_mass": sum(flow.mass for flow in sample.faded),
+            "path_length": sum(flow.age for flow in sample.arrived) / max(1, len(sample.arrived)),
+            "coverage": sum(mass > 0 for mass in sample.site_mass) / len(sample.site_mass),
+        }
+        for name, figure in figures.items():
+            assert_close(getattr(stats, name)[row].double(), torch.tensor(float(figure), dtype=torch.float64), VALUES)
