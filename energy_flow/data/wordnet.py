@@ -1,0 +1,68 @@
+"""WordNet 3.0 database files to (word, definition) pairs; the format is `wndb(5WN)`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+PARTS_OF_SPEECH = ("noun", "verb", "adj", "adv")
+_ADJECTIVE_MARKER = re.compile(r"\((a|p|ip)\)$")
+
+
+class Sense(NamedTuple):
+    """One single-word lemma of one synset."""
+
+    word: str
+    definition: str
+    synset: str  # part of speech and byte offset, "noun:00001740"
+
+
+def read_senses(directory: str | Path) -> Iterator[Sense]:
+    """Yield every single-word lemma of every synset with its definition, in file order.
+
+    Words are lower-cased, as in the published reverse-dictionary sets; a word and definition that come
+    twice after that are given once. WordNet 3.0 has 138 834 of them, of 83 118 words.
+
+    Args:
+        directory: the folder with `data.noun`, `data.verb`, `data.adj` and `data.adv`
+            (`/usr/share/wordnet` where Debian's package `wordnet-base` is installed).
+
+    Raises:
+        ValueError: a data file is missing or a line is not of the documented format; names file and line.
+    """
+    seen: set[tuple[str, str]] = set()
+    for part_of_speech in PARTS_OF_SPEECH:
+        for sense in _senses_of_file(Path(directory) / f"data.{part_of_speech}", part_of_speech):
+            if (sense.word, sense.definition) not in seen:
+                seen.add((sense.word, sense.definition))
+                yield sense
+
+
+def definition_of(gloss: str) -> str:
+    """The definition of a gloss: what stands before its first quoted example."""
+    return gloss.strip().split('; "')[0].strip().rstrip(";").strip()
+
+
+def _senses_of_file(path: Path, part_of_speech: str) -> Iterator[Sense]:
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; give the folder of the WordNet 3.0 database files (data.noun, ...)")
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            if line.startswith(" "):  # the licence stands at the top of each file, indented
+                continue
+            try:
+                yield from _senses_of_line(line, part_of_speech)
+            except (ValueError, IndexError) as error:
+                raise ValueError(f"{path}:{number}: not a synset line of wndb(5WN): {error}") from error
+
+
+def _senses_of_line(line: str, part_of_speech: str) -> Iterator[Sense]:
+    fields, gloss = line.split(" | ", maxsplit=1)
+    tokens = fields.split(" ")
+    offset, word_count = tokens[0], int(tokens[3], 16)
+    for lemma in tokens[4 : 4 + 2 * word_count : 2]:
+        if "_" not in lemma:
+            word = _ADJECTIVE_MARKER.sub("", lemma).lower()
+            yield Sense(word, definition_of(gloss), f"{part_of_speech}:{offset}")
