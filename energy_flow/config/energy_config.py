@@ -11,7 +11,7 @@ from .base_config import BaseConfig
 Features = Literal["none", "sample", "site", "neighbours"]
 Mapping = Literal["local", "mixed"]
 Optimizer = Literal["adam", "adamw"]
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["auto", "float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,10 @@ class EnergyConfig(BaseConfig):
     """Temperature of the contrastive loss."""
     target_classes: int | None = None
     """Outputs in one group of the cross-entropy."""
-    precision: Precision = "float32"
-    """Arithmetic of the dense parts; weights, energies and positions stay float32."""
+    precision: Precision = "auto"
+    """Arithmetic of the dense parts (weights, energies and positions stay float32); auto: bfloat16 on CUDA."""
+    log_every: int = 10
+    """Steps between two looks at the figures; between them nothing waits for the device."""
     seed: int = 0
     """Seed of the weights and of the order of the data."""
 
@@ -190,7 +192,7 @@ class EnergyConfig(BaseConfig):
 _AT_LEAST = {
     "lattice_depth": 2,
     "lattice_width lattice_height input_embedding_dim output_embedding_dim energy_dim initial_steps": 1,
-    "carrier_hidden_size carrier_num_layers neuron_hidden_dim neuron_output_dim max_active_flows batch_size epochs": 1,
+    "carrier_hidden_size carrier_num_layers neuron_hidden_dim neuron_output_dim max_active_flows batch_size epochs log_every": 1,
     "max_spawn_per_step max_children energy_threshold weight_decay warmup_steps final_learning_rate_ratio seed": 0,
     "loss_mse loss_cosine loss_contrastive loss_cross_entropy": 0,
 }

@@ -50,16 +50,24 @@ class FlowProcessor(nn.Module):
 
         Raises:
             ValueError: another shape or an integer dtype.
+            FloatingPointError: a position is NaN, so its flow never arrives.
         """
         _check_input(embeddings, self.config.input_embedding_dim)
         flows = self.launch(embeddings)
         ledger = RunLedger(flows, record)
         arrivals: list[Arrivals] = []
-        while flows.count:  # ends: z grows in every step of a flow, and newborns move before they split
+        for _ in range(self.config.max_steps):
             result = self.step(flows)
             ledger.observe(result)
             arrivals.append(result.arrivals)
             flows = result.flows
+            if not flows.count:
+                break
+        if flows.count:
+            raise FloatingPointError(
+                f"{flows.count} flows are still inside the lattice after {self.config.max_steps} steps, more than its "
+                "depth allows: their positions are not finite; look for NaN in the input or the weights"
+            )
         return self._gather(arrivals, ledger, embeddings.shape[0])
 
     def launch(self, embeddings: Tensor) -> Flows:

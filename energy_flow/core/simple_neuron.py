@@ -5,6 +5,8 @@ Shapes: `F` rows, `C` energy channels, `P` perceived numbers (3 + C + lattice-st
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -27,7 +29,6 @@ class SimpleNeuron(nn.Module):
         self._features = FEATURES[config.features]
         self.input_dim = 3 + config.energy_dim + self._features.blocks * (config.energy_dim + 1)
         self.perceive = nn.Linear(self.input_dim, config.neuron_hidden_dim)
-        self.activation = nn.GELU()
         self.project = nn.Linear(config.neuron_hidden_dim, config.neuron_output_dim)
         extent = torch.tensor([config.lattice_width, config.lattice_height, config.lattice_depth]) - 1
         self.register_buffer("half_extent", extent.clamp_min(1) / 2, persistent=False)
@@ -49,4 +50,13 @@ class SimpleNeuron(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(F, P) features to (F, neuron_output_dim) signals for the carrier."""
-        return self.project(self.activation(self.perceive(features)))
+        return self.project(gelu(self.perceive(features)))
+
+
+def gelu(inputs: Tensor) -> Tensor:
+    """The exact GELU (Hendrycks and Gimpel 2016), x times the normal distribution function of x.
+
+    Written out because torch's own caches compiled code for every number of rows on a CPU, and rows come and go:
+    the resident memory grew by 100 MiB in 400 training steps (LOG).
+    """
+    return inputs * (0.5 * (1 + torch.erf(inputs * math.sqrt(0.5))))

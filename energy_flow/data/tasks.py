@@ -9,9 +9,10 @@ Shapes: `N` rows, `E` input width, `T` target width.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,13 +35,13 @@ class Task:
         sample: (rows, split, generator of the fixed parts, generator of the rows) to inputs and targets.
         metric_name: what `metric` measures; larger is better.
         metric: (N, T) outputs and (N, T) targets to a number.
-        target_classes: outputs in one group, where the targets are one-hot groups.
+        settings: the fields of the configuration that the task needs otherwise than by default.
     """
 
     sample: Sampler
     metric_name: str
     metric: Metric
-    target_classes: int | None = None
+    settings: Mapping[str, Any]
 
 
 def make_task(name: str, train_rows: int, test_rows: int = 2000, seed: int = 0) -> PairData:
@@ -149,9 +150,17 @@ def _boxes_differ(upper: tuple[int, ...], lower: tuple[int, ...]) -> bool:
     return all(len({*upper[start : start + 2], *lower[start : start + 2]}) == SUDOKU_DIGITS for start in (0, 2))
 
 
+_REGRESSION = {"mapping": "mixed", "loss_mse": 1.0, "loss_cosine": 0.0, "loss_contrastive": 0.0}
+_CELLS = {
+    "mapping": "local",
+    "loss_cross_entropy": 1.0,
+    "loss_cosine": 0.0,
+    "loss_contrastive": 0.0,
+    "target_classes": SUDOKU_DIGITS,
+}
 TASKS: dict[str, Task] = {
-    "identity": Task(_identity, "R2", r_squared),
-    "rotation": Task(_rotation, "R2", r_squared),
-    "conditional-permutation": Task(_conditional_permutation, "R2", r_squared),
-    "sudoku-4": Task(_sudoku, "exact grids", exact_grids, target_classes=SUDOKU_DIGITS),
+    "identity": Task(_identity, "R2", r_squared, _REGRESSION),
+    "rotation": Task(_rotation, "R2", r_squared, _REGRESSION),
+    "conditional-permutation": Task(_conditional_permutation, "R2", r_squared, _REGRESSION),
+    "sudoku-4": Task(_sudoku, "exact grids", exact_grids, _CELLS),
 }

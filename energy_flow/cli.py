@@ -1,0 +1,298 @@
+"""The command line: parse, build, call."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import re
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from rich.console import Console
+
+from .config import PRESETS, EnergyConfig, create_config
+from .config.base_config import read_fields
+from .core import create_processor
+from .core.accounting import measure_cost
+from .data import TASKS, PairData, PairSet, load_data
+from .data.sources import SHIPPED, data_settings, load_matrices
+from .text import NearestTexts, TextEncoder
+from .training import EnergyTrainer, NonFiniteError, ProgressBar, load_model, measure
+from .utils import DeviceManager, setup_logging
+from .viz import cost_table, examples_table, metrics_table
+
+try:
+    import tyro
+    from tyro.extras import subcommand_cli_from_dict
+except ImportError:
+    sys.exit("energy-flow: error: the command line needs tyro: pip install 'energy-flow[cli]'")
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Channel = Literal["DEBUG_ENERGY", "DEBUG_SPAWN", "DEBUG_CONVERGENCE"]
+console = Console(soft_wrap=not sys.stdout.isatty())
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a model; every field of the configuration is an option, and its default is the preset's.
+
+    What is set counts in this order, the later over the earlier: preset, data set (its widths, and what a task
+    needs), --config file, options.
+    """
+
+    preset: str | None = None
+    """tiny, debug, experiment or optimized; by default debug on a GPU and tiny on a CPU"""
+    config: Path | None = None
+    """.json or .yaml file with fields of the configuration"""
+    data: str = SHIPPED
+    """shipped, a synthetic task (identity, rotation, conditional-permutation, sudoku-4), or a .safetensors file"""
+    run: Path | None = None
+    """run folder for weights, metrics and curves; by default runs/ with the time of day"""
+    overwrite: bool = False
+    """replace what an earlier run left in the run folder"""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps"""
+    log_channels: tuple[Channel, ...] = ()
+    """special log levels to switch on"""
+    examples: int = 10
+    """test examples to decode at the end"""
+    settings: tyro.conf.OmitArgPrefixes[EnergyConfig] = field(default_factory=EnergyConfig)
+
+    def __call__(self) -> None:
+        """Train, then judge the best weights on the test split."""
+        devices = DeviceManager(self.device, self.settings.precision)
+        folder = self.run or Path("runs") / time.strftime("%Y%m%d-%H%M%S")
+        data = load_data(self.data, self.settings.seed)
+        processor = create_processor(self.settings)
+        trainer = EnergyTrainer(processor, self.settings, folder, self.overwrite, devices, [ProgressBar(console)])
+        setup_logging(channels=self.log_channels, json_path=folder / "log.jsonl", console=console)
+        trainer.fit(data)
+        best = EnergyTrainer(load_model(folder / "best"), self.settings, devices=devices)
+        _print_scores(best, data, data.test, f"{data.name}: test split, best weights of {folder}")
+        _print_examples(best, data, data.test.head(self.examples))
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Judge a trained model on a split of a data set, beside the input itself."""
+
+    model: tyro.conf.Positional[Path]
+    """model folder, such as runs/NAME/best"""
+    data: str = SHIPPED
+    """shipped, a synthetic task, or a .safetensors file"""
+    split: Literal["train", "validation", "test"] = "test"
+    """which split"""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps"""
+
+    def __call__(self) -> None:
+        """Print the table."""
+        trainer = _load_trainer(self.model, self.device)
+        data = load_data(self.data, trainer.config.seed)
+        _print_scores(trainer, data, getattr(data, self.split), f"{data.name}: {self.split} split, {self.model}")
+
+
+@dataclass(frozen=True)
+class Predict:
+    """Decode a model's outputs to the nearest texts of a bank: for texts, for a file of embeddings, or for test examples."""
+
+    model: tyro.conf.Positional[Path]
+    """model folder, such as runs/NAME/best"""
+    texts: tyro.conf.Positional[tuple[str, ...]] = ()
+    """texts to embed (needs the extra text) and send through the model; none: test examples of the data set"""
+    inputs: Path | None = None
+    """.safetensors file with a matrix `inputs` to send through instead"""
+    output: Path | None = None
+    """.safetensors file to write the output embeddings to, as `outputs`"""
+    data: str = SHIPPED
+    """data set whose texts are the bank"""
+    examples: int = 10
+    """how many test examples"""
+    top: int = 5
+    """nearest texts to show for each"""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps"""
+
+    def __call__(self) -> None:
+        """Print the nearest texts."""
+        trainer = _load_trainer(self.model, self.device)
+        data = load_data(self.data, trainer.config.seed)
+        if self.texts and self.inputs:
+            raise ValueError("texts and --inputs are both given; give one of them")
+        if self.inputs is not None:
+            rows = load_matrices(self.inputs, ("inputs",))["inputs"].float()
+            outputs = trainer.predict(rows)
+            _print_nearest(data, [f"row {row}" for row in range(len(rows))], outputs, self.top)
+        elif self.texts:
+            outputs = trainer.predict(TextEncoder()(self.texts))
+            _print_nearest(data, self.texts, outputs, self.top)
+        else:
+            outputs = _print_examples(trainer, data, data.test.head(self.examples), self.top)
+        if self.output is not None:
+            _save_outputs(self.output, outputs)
+
+
+@dataclass(frozen=True)
+class Info:
+    """Show what a preset is and costs: parameters, sites, memory and FLOPs."""
+
+    preset: str = "debug"
+    """tiny, debug, experiment or optimized"""
+    config: Path | None = None
+    """.json or .yaml file with fields of the configuration"""
+    settings: tyro.conf.OmitArgPrefixes[EnergyConfig] = field(default_factory=EnergyConfig)
+
+    def __call__(self) -> None:
+        """Print the tables."""
+        config, cost = self.settings, measure_cost(self.settings)
+        size = f"{config.lattice_width} x {config.lattice_height} x {config.lattice_depth}"
+        console.print(cost_table(f"{self.preset}: parameters and work", cost.parameters, cost.forward_flops))
+        console.print(f"lattice            {size} = {config.num_cells:,} cells, never materialised")
+        console.print(f"sites              {config.sites[0]} x {config.sites[1]} = {config.num_sites} flows launched per sample,")
+        console.print(f"                   at most {config.max_active_flows} live, {config.energy_dim} energy channels each")
+        console.print(f"flow-steps         {cost.launched_flow_steps:,} per sample before splits, on an untrained path")
+        console.print(f"memory             {cost.state_bytes:,} bytes of state per live flow (float32)")
+        console.print(f"                   {cost.activation_bytes:,} bytes kept for the backward pass per flow-step (float32)")
+        console.print(f"                   {4 * sum(cost.parameters.values()) / 2**20:,.1f} MiB of weights")
+
+
+@dataclass(frozen=True)
+class BuildShipped:
+    """Build the data set that comes with the package again, from an installed WordNet 3.0 (needs the extra text)."""
+
+    output: tyro.conf.Positional[Path]
+    """new folder for the files"""
+    wordnet: Path = Path("/usr/share/wordnet")
+    """folder of WordNet's database files (data.noun, ...), as the Debian package wordnet-base installs them"""
+
+    def __call__(self) -> None:
+        """Build and print the card."""
+        from .data.shipped import build_shipped
+
+        encoder = TextEncoder()
+        console.print_json(data=build_shipped(self.wordnet, self.output, encoder, encoder.name))
+
+
+def _show_data_commands() -> None:
+    """Build data sets: see `energy-flow data --help`."""
+    parse(["data", "--help"])
+
+
+CONFIGURED: dict[str, Any] = {"train": Train, "info": Info}
+DATA_COMMANDS: dict[str, Any] = {"build-shipped": BuildShipped}
+COMMANDS: dict[str, Any] = CONFIGURED | {"evaluate": Evaluate, "predict": Predict, "data": _show_data_commands}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command; exit code 2 for what the user can mend, 1 where training broke, 130 on Ctrl-C."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        parse(arguments)()
+    except (ValueError, ImportError) as error:
+        _fail(2, str(error))
+    except NonFiniteError as error:
+        _fail(1, str(error))
+    except KeyboardInterrupt:
+        _fail(130, "interrupted")
+
+
+def parse(arguments: Sequence[str]) -> Any:
+    """The command that the arguments ask for, its configuration put together by precedence.
+
+    Raises:
+        ValueError: the arguments do not fit; one line.
+    """
+    name, rest = (arguments[0], list(arguments[1:])) if arguments else ("", [])
+    if name in CONFIGURED:
+        default = _configured_default(CONFIGURED[name], rest)
+        return _one_line_errors(lambda: tyro.cli(type(default), prog=f"energy-flow {name}", args=rest, default=default))
+    commands = DATA_COMMANDS if name == "data" else COMMANDS
+    prog, rest = ("energy-flow data", rest) if name == "data" else ("energy-flow", list(arguments))
+    return _one_line_errors(lambda: subcommand_cli_from_dict(commands, prog=prog, args=rest or ["--help"]))
+
+
+def _one_line_errors(parse_arguments: Callable[[], Any]) -> Any:
+    """Turn tyro's boxed complaints into one line."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return parse_arguments()
+    except SystemExit as stop:
+        if stop.code != 2:
+            raise
+        words = re.sub("[╭╮╰╯│─┌┐└┘]", " ", said.getvalue()).split("For full helptext")[0].split()
+        raise ValueError(re.sub(r"^\w+ (error|options) (Error parsing settings: )?", "", " ".join(words))) from None
+
+
+def _configured_default(command: Any, arguments: Sequence[str]) -> Any:
+    """The command with the configuration that preset, data set and file give, before options are applied."""
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    early.add_argument("--preset")
+    early.add_argument("--config", type=Path)
+    early.add_argument("--data", default=SHIPPED)
+    early.add_argument("--device", default="auto")
+    known, _ = early.parse_known_args(arguments)
+    fields = read_fields(known.config) if known.config else {}
+    if command is Info:
+        preset = known.preset or Info.preset
+        return Info(preset, known.config, create_config(preset, **fields))
+    preset = known.preset or ("tiny" if DeviceManager(known.device).device.type == "cpu" else "debug")
+    data = load_data(known.data)
+    settings = create_config(preset, **(data_settings(known.data, data) | fields))
+    return Train(preset=preset, config=known.config, data=known.data, device=known.device, settings=settings)
+
+
+def _load_trainer(folder: Path, device: str) -> EnergyTrainer:
+    processor = load_model(folder)
+    return EnergyTrainer(processor, processor.config, devices=DeviceManager(device, processor.config.precision))
+
+
+def _print_scores(trainer: EnergyTrainer, data: PairData, pairs: PairSet, title: str) -> None:
+    outputs = trainer.predict(pairs.inputs)
+    rows = {"lattice": measure(outputs, pairs, data.bank).to_dict()}
+    if pairs.inputs.shape == pairs.targets.shape:
+        rows = {"input itself": measure(pairs.inputs, pairs, data.bank).to_dict()} | rows
+    if data.name in TASKS:
+        rows["lattice"][TASKS[data.name].metric_name] = TASKS[data.name].metric(outputs, pairs.targets)
+    console.print(metrics_table(title, rows))
+    if data.bank is not None:
+        console.print(f"{len(pairs)} rows; ranks are 0-based, among {len(data.bank.texts)} candidate texts")
+
+
+def _print_examples(trainer: EnergyTrainer, data: PairData, pairs: PairSet, top: int = 5) -> Tensor:
+    outputs = trainer.predict(pairs.inputs)
+    if data.bank is not None and pairs.input_texts:
+        found = [[match.text for match in row] for row in NearestTexts(data.bank.texts, data.bank.embeddings)(outputs, top)]
+        rows = list(zip(pairs.input_texts, pairs.target_texts, found, strict=True))
+        console.print(examples_table(f"{len(pairs)} test examples, decoded", rows))
+    return outputs
+
+
+def _print_nearest(data: PairData, names: Sequence[str], outputs: Tensor, top: int) -> None:
+    if data.bank is None:
+        raise ValueError(f"data = {data.name!r} has no texts to decode to; give one that has, such as shipped")
+    for name, matches in zip(names, NearestTexts(data.bank.texts, data.bank.embeddings)(outputs, top), strict=True):
+        console.print(f"{name}: " + ", ".join(f"{match.text} ({match.score:.3f})" for match in matches), highlight=False)
+
+
+def _save_outputs(path: Path, outputs: Tensor) -> None:
+    from safetensors.torch import save_file
+
+    save_file({"outputs": outputs.contiguous()}, path)
+    console.print(f"wrote {path}")
+
+
+def _fail(code: int, message: str) -> None:
+    print(f"energy-flow: error: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,25 @@
+"""Training: the trainer, losses, metrics, observers, and models on disk."""
+
+from .checkpoint import load_model, save_model
+from .diagnosis import NonFiniteError
+from .energy_trainer import EnergyTrainer, EpochReport, TrainingResult
+from .losses import LOSSES
+from .metrics import EmbeddingMetrics, measure, target_ranks
+from .observers import MetricsFile, Observer, ProgressBar, TensorBoardCurves
+
+__all__ = [
+    "LOSSES",
+    "EmbeddingMetrics",
+    "EnergyTrainer",
+    "EpochReport",
+    "MetricsFile",
+    "NonFiniteError",
+    "Observer",
+    "ProgressBar",
+    "TensorBoardCurves",
+    "TrainingResult",
+    "load_model",
+    "measure",
+    "save_model",
+    "target_ranks",
+]

@@ -1,0 +1,78 @@
+"""A trained model on disk: a folder with `model.safetensors` and `config.json`, written so that a crash cannot break it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from ..config import EnergyConfig
+from ..core import FlowProcessor, create_processor
+
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+
+
+def save_model(processor: FlowProcessor, folder: str | Path) -> None:
+    """Write weights and configuration to a folder; each file is replaced whole or not at all."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {name: value.detach().cpu().contiguous() for name, value in processor.state_dict().items()}
+    replace_file(folder / WEIGHTS, lambda path: save_file(state, path))
+    replace_file(folder / CONFIG, lambda path: path.write_text(processor.config.to_json(), encoding="utf-8"))
+
+
+def load_model(folder: str | Path, device: str | torch.device = "cpu") -> FlowProcessor:
+    """Build the model that `save_model` wrote.
+
+    Raises:
+        ValueError: a file is missing, is not what it claims, or weights and configuration do not belong together.
+    """
+    folder = Path(folder)
+    for name in (WEIGHTS, CONFIG):
+        if not (folder / name).is_file():
+            raise ValueError(f"{folder / name}: no such file; give a model folder, such as RUN/best")
+    try:
+        config = EnergyConfig.from_json((folder / CONFIG).read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{folder / CONFIG}: not JSON ({error}); give a folder that save_model wrote") from error
+    try:
+        state = load_file(folder / WEIGHTS)
+    except SafetensorError as error:
+        raise ValueError(f"{folder / WEIGHTS}: not a whole safetensors file ({error}); give another copy") from error
+    processor = create_processor(config)
+    _check_shapes(folder / WEIGHTS, processor.state_dict(), state)
+    processor.load_state_dict(state)
+    return processor.to(device)
+
+
+def replace_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file beside `path`, bring it to the disk, and put it in its place in one move."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        with temporary.open("rb+") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    if os.name == "posix":  # Windows has no handle on a folder to flush
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _check_shapes(path: Path, wanted: dict[str, torch.Tensor], found: dict[str, torch.Tensor]) -> None:
+    for name in sorted(wanted.keys() | found.keys()):
+        shapes = [tuple(state[name].shape) if name in state else None for state in (wanted, found)]
+        if shapes[0] != shapes[1]:
+            raise ValueError(
+                f"{path}: {name} has shape {shapes[1]}, its configuration wants {shapes[0]}; "
+                "load weights with the configuration that they were saved with"
+            )

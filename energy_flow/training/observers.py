@@ -1,0 +1,141 @@
+"""Who watches a training run: metrics file, TensorBoard, progress bar. They read figures and change nothing."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ..utils.logging import logger
+
+Figures = Mapping[str, float]
+
+
+class Observer(Protocol):
+    """What a trainer tells its observers. Every record holds `step` and `epoch`, both counted from 1."""
+
+    def start(self, total_steps: int) -> None:
+        """The run begins."""
+
+    def observe(self, records: Sequence[Figures]) -> None:
+        """Some steps have been taken; one record each."""
+
+    def validate(self, record: Figures) -> None:
+        """The validation set has been measured."""
+
+    def close(self) -> None:
+        """The run has ended, whether well or not."""
+
+
+class MetricsFile:
+    """Appends every record to `metrics.jsonl`, one JSON object a line, with its kind: `train` or `validation`."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("a", encoding="utf-8")
+
+    def start(self, total_steps: int) -> None:
+        """Nothing to do."""
+
+    def observe(self, records: Sequence[Figures]) -> None:
+        """Write the steps."""
+        for record in records:
+            self._write("train", record)
+        self._file.flush()
+
+    def validate(self, record: Figures) -> None:
+        """Write the validation."""
+        self._write("validation", record)
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _write(self, kind: str, record: Mapping[str, Any]) -> None:
+        self._file.write(json.dumps({"kind": kind} | dict(record)) + "\n")
+
+
+class TensorBoardCurves:
+    """Writes every figure as a scalar, under `train/` and `validation/`."""
+
+    def __init__(self, folder: Path) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(folder))
+
+    def start(self, total_steps: int) -> None:
+        """Nothing to do."""
+
+    def observe(self, records: Sequence[Figures]) -> None:
+        """Write the steps."""
+        for record in records:
+            self._write("train", record)
+
+    def validate(self, record: Figures) -> None:
+        """Write the validation."""
+        self._write("validation", record)
+
+    def close(self) -> None:
+        """Bring everything to the disk."""
+        self._writer.close()
+
+    def _write(self, kind: str, record: Figures) -> None:
+        for name, value in record.items():
+            if name != "step":
+                self._writer.add_scalar(f"{kind}/{name}", value, int(record["step"]))
+
+
+class ProgressBar:
+    """A bar with the live figures."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._progress = Progress(
+            TextColumn("training"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[figures]}"),
+            console=console,
+        )
+
+    def start(self, total_steps: int) -> None:
+        """Show the bar."""
+        self._progress.start()
+        self._task = self._progress.add_task("training", total=total_steps, figures="")
+
+    def observe(self, records: Sequence[Figures]) -> None:
+        """Move the bar and show the newest figures."""
+        self._progress.update(self._task, advance=len(records), figures=live_figures(records[-1]))
+
+    def validate(self, record: Figures) -> None:
+        """Print a line above the bar."""
+        figures = "  ".join(f"{name} {value:.4g}" for name, value in record.items() if name not in ("step", "epoch"))
+        self._progress.console.print(f"epoch {record['epoch']:.0f}  validation: {figures}", highlight=False)
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        self._progress.stop()
+
+
+def live_figures(record: Figures) -> str:
+    """The figures of a step in one line: loss, flows alive, mean level, percent arrived, flow-steps a second, memory."""
+    return (
+        f"loss {record['loss']:.4f}  alive {record['live']:.1f}  level {record['mean_level']:.2f}  "
+        f"arrived {100 * record['arrived_share']:.0f}%  {record['flow_steps_per_second'] / 1e3:.1f}k flow-steps/s  "
+        f"{record['memory_bytes'] / 2**30:.2f} GiB"
+    )
+
+
+def run_folder_observers(folder: Path) -> list[Observer]:
+    """The observers that write into a run folder: the metrics file, and TensorBoard where it is installed."""
+    observers: list[Observer] = [MetricsFile(folder / "metrics.jsonl")]
+    if importlib.util.find_spec("tensorboard") is None:
+        logger.warning("no TensorBoard curves: pip install 'energy-flow[cli]'")
+    else:
+        observers.append(TensorBoardCurves(folder / "tensorboard"))
+    return observers

@@ -1,0 +1,98 @@
+"""The `energy_flow` logger: levels of its own that switch one by one, context on every record, console and JSON lines."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.logging import RichHandler
+
+DEBUG_ENERGY, DEBUG_SPAWN, DEBUG_CONVERGENCE = 7, 8, 9
+CHANNELS = {"DEBUG_ENERGY": DEBUG_ENERGY, "DEBUG_SPAWN": DEBUG_SPAWN, "DEBUG_CONVERGENCE": DEBUG_CONVERGENCE}
+for _name, _level in CHANNELS.items():
+    logging.addLevelName(_level, _name)
+
+logger = logging.getLogger("energy_flow")
+logger.addHandler(logging.NullHandler())
+_context: ContextVar[dict[str, Any]] = ContextVar("energy_flow_context", default={})  # noqa: B039  (never changed in place)
+_active: set[int] = set()
+
+
+def setup_logging(
+    level: str = "INFO", channels: tuple[str, ...] = (), json_path: Path | None = None, console: Console | None = None
+) -> None:
+    """Send the package's records to the console, and to a JSON lines file where one is given.
+
+    Args:
+        level: least ordinary level, such as INFO.
+        channels: names of the special levels to switch on: DEBUG_ENERGY, DEBUG_SPAWN, DEBUG_CONVERGENCE.
+        json_path: file that records are appended to, one JSON object a line.
+        console: where to print; a new one by default.
+
+    Raises:
+        ValueError: no such level or channel.
+    """
+    if level not in logging.getLevelNamesMapping():
+        raise ValueError(f"log level = {level!r}; give one of DEBUG, INFO, WARNING, ERROR")
+    unknown = [name for name in channels if name not in CHANNELS]
+    if unknown:
+        raise ValueError(f"log channel = {unknown[0]!r}; give one of {', '.join(CHANNELS)}")
+    _active.clear()
+    _active.update(CHANNELS[name] for name in channels)
+    least = logging.getLevelNamesMapping()[level]
+    handlers: list[logging.Handler] = [_console_handler(console or Console(stderr=True))]
+    if json_path is not None:
+        handlers.append(JsonLinesHandler(json_path))
+    for old in logger.handlers[:]:
+        logger.removeHandler(old)
+        old.close()
+    for handler in handlers:
+        handler.addFilter(lambda record: record.levelno >= least or record.levelno in _active)
+        logger.addHandler(handler)
+    logger.setLevel(min({least, *_active}))
+    logger.propagate = False
+
+
+def is_on(channel: int) -> bool:
+    """Whether a special level is switched on; ask before computing what it would log."""
+    return channel in _active
+
+
+@contextmanager
+def log_context(**fields: Any) -> Iterator[None]:
+    """Put fields (run, epoch, step) on every record of this thread or task within the block."""
+    token = _context.set(_context.get() | fields)
+    try:
+        yield
+    finally:
+        _context.reset(token)
+
+
+class JsonLinesHandler(logging.FileHandler):
+    """Appends each record as one JSON object: time, level, message and the context's fields."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, encoding="utf-8", delay=True)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line of JSON."""
+        fields = {"time": record.created, "level": record.levelname, "message": record.getMessage()}
+        return json.dumps(fields | _context.get(), default=str)
+
+
+def _console_handler(console: Console) -> RichHandler:
+    handler = RichHandler(console=console, show_path=False, markup=False)
+    handler.setFormatter(_ContextFormatter("%(message)s"))
+    return handler
+
+
+class _ContextFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        context = " ".join(f"{name}={value}" for name, value in _context.get().items())
+        return f"{super().format(record)}  [{context}]" if context else super().format(record)

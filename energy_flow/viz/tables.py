@@ -1,0 +1,50 @@
+"""Figures as tables for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rich.table import Table
+
+HEADINGS = {
+    "mse": "MSE",
+    "cosine": "cosine",
+    "median_rank": "median rank",
+    "acc_1": "acc@1",
+    "acc_10": "acc@10",
+    "acc_100": "acc@100",
+}
+
+
+def metrics_table(title: str, rows: Mapping[str, Mapping[str, float]]) -> Table:
+    """One row of figures per system; columns that HEADINGS does not know keep their name."""
+    columns = list(dict.fromkeys(name for figures in rows.values() for name in figures))
+    table = Table("", *(HEADINGS.get(name, name) for name in columns), title=title, title_justify="left")
+    for system, figures in rows.items():
+        table.add_row(system, *(_figure(figures.get(name)) for name in columns))
+    return table
+
+
+def examples_table(title: str, rows: Sequence[tuple[str, str, Sequence[str]]]) -> Table:
+    """Inputs, what they should give, and what they gave."""
+    table = Table("input", "target", "nearest texts of the output", title=title, title_justify="left")
+    for given, wanted, found in rows:
+        table.add_row(given, wanted, ", ".join(f"[bold]{text}[/]" if text == wanted else text for text in found))
+    return table
+
+
+def cost_table(title: str, parameters: Mapping[str, int], flops: Mapping[str, int]) -> Table:
+    """Parameters and products per part."""
+    table = Table("part", "parameters", "forward FLOPs per flow-step", title=title, title_justify="left")
+    for part, count in parameters.items():
+        work = flops.get(part, 0)
+        table.add_row(part, f"{count:,}", f"{work:,} per sample" if part == "faces" else f"{work:,}")
+    table.add_section()
+    table.add_row("all", f"{sum(parameters.values()):,}", f"{sum(flops.values()) - flops.get('faces', 0):,}")
+    return table
+
+
+def _figure(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.4f}"

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from energy_flow.cli import main, parse
+from energy_flow.config import create_config
+
+SMALL = ["--carrier-hidden-size", "8", "--carrier-num-layers", "1", "--neuron-hidden-dim", "8", "--neuron-output-dim", "8"]
+
+
+@pytest.fixture
+def pair_file(tmp_path):
+    path = tmp_path / "pairs.safetensors"
+    inputs = torch.randn(200, 16)
+    save_file({"inputs": inputs, "targets": inputs.roll(1, dims=1)}, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A model for the shipped data, hardly trained."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    main(["train", "--preset", "tiny", "--run", str(folder), "--epochs", "1", "--batch-size", "1024", "--examples", "3", *SMALL])
+    return folder
+
+
+def test_train_writes_a_run_and_reports(trained, capsys) -> None:
+    main(["evaluate", str(trained / "best"), "--device", "cpu"])
+    printed = capsys.readouterr().out
+    for word in ("input itself", "lattice", "cosine", "median rank", "acc@1", "acc@10", "acc@100"):
+        assert word in printed
+    kinds = [json.loads(line)["kind"] for line in (trained / "metrics.jsonl").read_text().splitlines()]
+    assert kinds.count("train") == 16 and kinds[-1] == "validation"
+    assert (trained / "log.jsonl").exists() and (trained / "last" / "model.safetensors").exists()
+
+
+def test_predict_decodes_test_examples(trained, capsys) -> None:
+    main(["predict", str(trained / "best"), "--examples", "4", "--top", "2"])
+    printed = capsys.readouterr().out
+    assert "4 test examples, decoded" in printed
+
+
+def test_predict_takes_and_writes_embeddings(trained, tmp_path, capsys) -> None:
+    given, written = tmp_path / "in.safetensors", tmp_path / "out.safetensors"
+    save_file({"inputs": torch.randn(3, 384)}, given)
+    main(["predict", str(trained / "best"), "--inputs", str(given), "--output", str(written), "--top", "2"])
+    assert load_file(written)["outputs"].shape == (3, 384)
+    assert len(re.findall(r"^row \d: .+\(-?\d\.\d+\), .+\(-?\d\.\d+\)$", capsys.readouterr().out, flags=re.MULTILINE)) == 3
+
+
+def test_train_on_a_file_of_pairs(pair_file, tmp_path, capsys) -> None:
+    main(["train", "--preset", "tiny", "--data", str(pair_file), "--run", str(tmp_path / "run"), "--epochs", "1", *SMALL])
+    assert "lattice" in capsys.readouterr().out
+
+
+def test_train_on_a_task_takes_its_settings() -> None:
+    settings = parse(["train", "--data", "sudoku-4", "--preset", "tiny", "--seed", "3"]).settings
+    assert settings.loss_weights == {"cross_entropy": 1.0}
+    assert (settings.input_embedding_dim, settings.output_embedding_dim, settings.target_classes) == (80, 64, 4)
+
+
+def test_precedence_is_preset_file_option(tmp_path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("learning_rate: 1e-3\nbatch_size: 5\n")
+    settings = parse(["train", "--preset", "debug", "--config", str(path), "--batch-size", "6"]).settings
+    preset = create_config("debug")
+    assert (preset.learning_rate, preset.batch_size, preset.lattice_depth) == (1e-4, 8, 10)
+    assert (settings.learning_rate, settings.batch_size, settings.lattice_depth) == (1e-3, 6, 10)
+    assert settings.input_embedding_dim == 384  # the shipped data's
+
+
+def test_help_shows_every_field_with_its_meaning_and_the_presets_default(capsys) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "--help", "--preset", "debug"])
+    assert stop.value.code == 0
+    printed = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    for name in create_config("debug").to_dict():
+        assert f"--{name.replace('_', '-')} " in printed or f"--{name.replace('_', '-')}," in printed, name
+    assert "Most flows that live at once in one sample. (default: 100)" in printed
+    assert "Cells along x. (default: 20)" in printed
+
+
+def test_info_shows_parameters_sites_memory_and_work(capsys) -> None:
+    main(["info", "--preset", "debug"])
+    printed = capsys.readouterr().out
+    assert "16,189,440" in printed and "8 x 8 = 64 flows" in printed and "32,342,016" in printed
+    main(["info", "--preset", "debug", "--carrier-num-layers", "2"])
+    assert "9,891,840" in capsys.readouterr().out  # the plan's "about 10M"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("train --preset huge", "preset = 'huge'"),
+        ("train --device cuda:77", "device = 'cuda:77'"),
+        ("train --data nowhere", "data = 'nowhere'"),
+        ("train --lattice-depth 1", "lattice_depth = 1; give at least 2"),
+        ("train --lattice-depth deep", "--lattice-depth"),
+        ("train --learning-rat 3", "Perhaps you meant"),
+        ("train --energy-threshold 0.9", "it must lie below spawn_threshold"),
+        ("train --sites 40 2", r"sites = \(40, 2\)"),
+        ("train --sites 12 12", "raise max_active_flows = 32 to 144"),
+        ("train --config nowhere.yaml", "nowhere.yaml: no such file"),
+        ("train --input-embedding-dim 100", "width 384, the model expects 100"),
+        ("evaluate nowhere", "nowhere/model.safetensors: no such file"),
+        ("predict nowhere a b", "no such file"),
+        ("evaluate", "PATH"),
+        ("frobnicate", "frobnicate"),
+        ("data build-shipped nowhere --wordnet nowhere", "energy-flow|nowhere"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(arguments: str, words: str, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        main(arguments.split())
+    error = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert error.startswith("energy-flow: error: ") and error.count("\n") == 1
+    assert re.search(words, error.replace("\\", "/"))
+    assert not list(tmp_path.glob("runs/*/best"))
+
+
+def test_run_folder_that_exists_is_refused(trained, capsys) -> None:
+    before = (trained / "metrics.jsonl").read_bytes()
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "--preset", "tiny", "--run", str(trained)])
+    assert stop.value.code == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert (trained / "metrics.jsonl").read_bytes() == before
+
+
+def test_zero_rows_in_a_file_are_named(tmp_path, capsys) -> None:
+    path = tmp_path / "zeros.safetensors"
+    save_file({"inputs": torch.randn(40, 4), "targets": torch.zeros(40, 4)}, path)
+    with pytest.raises(SystemExit):
+        main(["train", "--data", str(path), "--preset", "tiny", "--run", str(tmp_path / "run")])
+    assert "rows of zeros" in capsys.readouterr().err

@@ -1,0 +1,161 @@
+"""Geometry of the faces, and the plan's methods of lattice, carrier, neuron and processor."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from energy_flow.config import EnergyConfig, create_config
+from energy_flow.core import EnergyLattice, SimpleNeuron, create_processor
+from energy_flow.core.energy_lattice import site_nodes
+from energy_flow.core.features import neighbour_table
+from energy_flow.core.flows import ARRIVED, FADED, MOVING, Arrivals
+
+from .strategies import build_model
+from .test_laws import BUSY
+
+LATTICE = EnergyLattice(BUSY)  # 6 x 5 x 7 cells, 3 x 2 sites: nodes x 1, 3, 5 and y 1, 3
+
+
+def arrivals(positions: list[list[float]], energies: list[list[float]], masses: list[float] | None = None) -> Arrivals:
+    count = len(positions)
+    zeros = torch.zeros(count, dtype=torch.long)
+    energy = torch.tensor(energies) if energies else torch.ones(count, 4)
+    mass = torch.ones(count) if masses is None else torch.tensor(masses)
+    return Arrivals(energy, mass, torch.tensor(positions), zeros, zeros + 1)
+
+
+def test_nodes_are_the_cells_nearest_to_the_middle_of_each_patch() -> None:
+    assert site_nodes(6, 3).tolist() == [1, 3, 5]
+    assert site_nodes(20, 8).tolist() == [1, 3, 6, 8, 11, 13, 16, 18]
+    assert site_nodes(1, 1).tolist() == [0]
+
+
+@pytest.mark.parametrize("preset", ["tiny", "debug", "experiment", "optimized"])
+def test_every_site_launches_from_a_cell_of_its_own_patch(preset: str) -> None:
+    config = create_config(preset)
+    lattice = EnergyLattice(config)
+    flows = lattice.place_initial_energy(torch.ones(2, config.num_sites, config.energy_dim))
+    assert flows.count == 2 * config.num_sites
+    assert torch.equal(lattice.site_of(flows.position), torch.arange(config.num_sites).repeat(2))
+    assert torch.all(flows.position[:, 2] == 0)
+    assert torch.all(flows.mass == 1)
+
+
+def test_patches_are_equal() -> None:
+    config = create_config("optimized")
+    cells = torch.cartesian_prod(torch.arange(100.0), torch.arange(100.0), torch.zeros(1))
+    per_site = torch.bincount(EnergyLattice(config).site_of(cells), minlength=config.num_sites)
+    assert int(per_site.min()) == 12 and int(per_site.max()) == 20  # 3.125 x 4.17 cells, in whole ones
+
+
+def test_neighbour_table_lists_the_3_x_3_around() -> None:
+    table = neighbour_table(3, 2)
+    assert table[1].tolist() == [6, 6, 6, 0, 1, 2, 3, 4, 5]
+    assert table[3].tolist() == [6, 0, 1, 6, 3, 4, 6, 6, 6]
+
+
+def test_advance_snaps_inside_and_stays_continuous_on_the_face() -> None:
+    position = torch.tensor([[1.0, 1.0, 0.0], [1.0, 1.0, 5.0], [5.0, 1.0, 0.0], [0.0, 0.0, 2.0]])
+    stride = torch.tensor([[0.7, 0.0, 1.4], [0.7, 0.1, 1.4], [3.0, -9.0, 1.0], [0.0, 0.0, 90.0]])
+    moved = LATTICE.advance(position, stride)
+    expected = [[2.0, 1.0, 1.0], [2.4, 1.25, 6.0], [5.0, 0.0, 1.0], [0.0, 0.0, 6.0]]
+    torch.testing.assert_close(moved, torch.tensor(expected))
+
+
+def test_advance_passes_the_gradient_straight_through() -> None:
+    stride = torch.tensor([[0.3, 0.3, 1.2]], requires_grad=True)
+    LATTICE.advance(torch.tensor([[3.0, 2.0, 1.0]]), stride).sum().backward()
+    assert stride.grad is not None
+    torch.testing.assert_close(stride.grad, torch.tensor([[2.0, 2.5, 1.0]]))
+
+
+def test_a_flow_between_sites_is_shared_by_the_four_nearest() -> None:
+    energies, mass = LATTICE.collect_output_energy(arrivals([[2.5, 1.5, 6.0]], [[4.0, 0.0, 0.0, 0.0]]), 1)
+    weights = torch.tensor([[0.25 * 0.75, 0.75 * 0.75, 0.0, 0.25 * 0.25, 0.75 * 0.25, 0.0]])
+    torch.testing.assert_close(mass, weights)
+    torch.testing.assert_close(energies[..., 0], 4 * weights)
+
+
+def test_alone_undiminished_family_adds_up_crowds_average() -> None:
+    node = [1.0, 1.0, 6.0]
+    alone, _ = LATTICE.collect_output_energy(arrivals([node], [[3.0] * 4], [0.4]), 1)
+    family, _ = LATTICE.collect_output_energy(arrivals([node] * 2, [[3.0] * 4, [1.0] * 4], [0.75, 0.25]), 1)
+    crowd, mass = LATTICE.collect_output_energy(arrivals([node] * 4, [[3.0] * 4, [1.0] * 4, [2.0] * 4, [2.0] * 4]), 1)
+    assert (float(alone[0, 0, 0]), float(family[0, 0, 0]), float(crowd[0, 0, 0])) == (3.0, 4.0, 2.0)
+    assert float(mass.sum()) == 4.0
+
+
+def test_samples_do_not_meet_on_the_output_face() -> None:
+    two = arrivals([[1.0, 1.0, 6.0]] * 2, [[1.0] * 4, [2.0] * 4])._replace(sample=torch.tensor([0, 2]))
+    energies, _ = LATTICE.collect_output_energy(two, 3)
+    assert energies[:, 0, 0].tolist() == [1.0, 0.0, 2.0]
+
+
+def test_get_active_flows_keeps_the_rows_inside() -> None:
+    flows = create_processor(BUSY).launch(torch.ones(1, 12))
+    outcome = torch.tensor([MOVING, ARRIVED, MOVING, FADED, FADED, MOVING])
+    assert LATTICE.get_active_flows(flows, outcome).flow_id.tolist() == [0, 2, 5]
+
+
+def test_can_spawn_and_spawn() -> None:
+    processor = create_processor(BUSY)
+    assert processor.carrier.can_spawn(torch.tensor([0.39, 0.4, 2.0])).tolist() == [False, True, True]
+    parents = processor.launch(torch.ones(1, 12)).rows(torch.tensor([0, 3]))
+    children = processor.carrier.spawn(
+        parents, energy=parents.energy / 4, share=torch.tensor([0.25, 0.25]), child=torch.tensor([0, 1]), flow_id=torch.tensor([6, 7])
+    )
+    assert children.mass.tolist() == [0.25, 0.25]
+    assert children.parent_id.tolist() == [0, 3]
+    assert torch.equal(children.position, parents.position)
+    torch.testing.assert_close(children.hidden[:, 1], processor.carrier.child_offset[:, 1].detach() + parents.hidden[:, 1])
+
+
+def test_propagate_flow_gives_the_next_position_or_none() -> None:
+    processor = create_processor(BUSY)
+    flow = processor.launch(torch.ones(2, 12)).rows(torch.tensor([7]))
+    with torch.no_grad():
+        new = processor.propagate_flow(flow, torch.tensor([3.0, 1.0, 2.0]))
+        faded = processor.propagate_flow(flow._replace(energy=flow.energy * 1e-3), torch.tensor([3.0, 1.0, 2.0]))
+    assert new is not None and new.tolist() == [3.0, 1.0, 3.0]
+    assert faded is None
+    with pytest.raises(ValueError, match="flow has 6 rows"):
+        processor.propagate_flow(processor.launch(torch.ones(1, 12)), torch.zeros(3))
+
+
+@pytest.mark.parametrize(("features", "blocks"), [("none", 0), ("sample", 1), ("site", 2), ("neighbours", 10)])
+def test_compute_features_scales_coordinates_once_and_fits_the_neuron(features: str, blocks: int) -> None:
+    config = BUSY.replace(features=features)
+    lattice, neuron = EnergyLattice(config), SimpleNeuron(config)
+    flows = lattice.place_initial_energy(torch.ones(1, 6, 4))
+    corner = flows._replace(position=torch.tensor([[5.0, 4.0, 6.0]]).repeat(6, 1))
+    computed = neuron.compute_features(corner.position, corner.energy, lattice.perceive(corner))
+    assert computed.shape == (6, 3 + 4 + blocks * 5) == (6, neuron.input_dim)
+    assert computed[0, :3].tolist() == [1.0, 1.0, 1.0]
+    assert neuron(computed).shape == (6, config.neuron_output_dim)
+
+
+def test_neurons_perceive_their_neighbours_and_no_one_else() -> None:
+    config = EnergyConfig.from_dict(
+        BUSY.to_dict() | {"lattice_width": 10, "sites": (5, 2), "features": "neighbours", "energy_dim": 4}
+    )
+    lattice, neuron = EnergyLattice(config), SimpleNeuron(config)
+    sites = torch.zeros(1, 10, 4)
+    sites[0, 0] = 1
+    flows = lattice.place_initial_energy(sites)
+    around = neuron.compute_features(flows.position, flows.energy, lattice.perceive(flows))[:, 7:52].view(10, 9, 5)
+    feels = (around[..., :4] != 0).any(2).any(1)
+    assert feels.nonzero().flatten().tolist() == [0, 1, 5, 6]
+
+
+def test_fully_trained_parts_are_in_one_state_dict() -> None:
+    processor = build_model(BUSY, 0)
+    parts = {name.split(".")[0] for name in processor.state_dict()}
+    assert parts == {"neuron", "carrier", "mapper"}
+
+
+def test_statistics_report_the_mean_path_in_steps() -> None:
+    config = BUSY.replace(max_children=0, initial_steps=3)
+    result = create_processor(config).run(torch.ones(2, 12))
+    assert result.stats.path_length.tolist() == [3.0, 3.0]
+    assert result.stats.steps == 3

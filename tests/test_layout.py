@@ -1,0 +1,98 @@
+"""The house: imports run one way, and each place keeps out what does not belong there."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "energy_flow"
+ALLOWED = {
+    "config": set(),
+    "utils": set(),
+    "data": set(),
+    "text": set(),
+    "viz": set(),
+    "core": {"config"},
+    "training": {"config", "core", "data", "utils"},
+}
+FORBIDDEN_IN_CORE = {"logging", "time", "rich", "tqdm"}
+
+
+def modules(folder: str) -> list[Path]:
+    found = sorted((PACKAGE / folder).rglob("*.py"))
+    assert found
+    return found
+
+
+def imports(path: Path) -> set[str]:
+    """Dotted names, relative ones resolved to `energy_flow.PLACE`."""
+    names: set[str] = set()
+    package = ("energy_flow", *path.relative_to(PACKAGE).parts[:-1])
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            names.add(".".join((*base, *filter(None, [node.module]))))
+    return names
+
+
+@pytest.mark.parametrize("place", ALLOWED)
+def test_imports_run_one_way(place: str) -> None:
+    for path in modules(place):
+        for name in imports(path):
+            parts = name.split(".")
+            if parts[0] == "energy_flow":
+                assert len(parts) > 1, f"{path.name} imports the whole package"
+                assert parts[1] in ALLOWED[place] | {place}, f"{place}/{path.name} imports {name}"
+
+
+def test_core_neither_logs_nor_looks_at_the_clock_nor_waits_for_numbers() -> None:
+    for path in modules("core"):
+        assert not {name.split(".")[0] for name in imports(path)} & FORBIDDEN_IN_CORE, path.name
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+            assert called != "print" and not called.endswith((".item", ".tolist")), f"{path.name}: {called}"
+
+
+def test_config_knows_neither_torch_nor_devices() -> None:
+    for path in modules("config"):
+        assert "torch" not in {name.split(".")[0] for name in imports(path)}
+
+
+def test_library_imports_without_the_extras() -> None:
+    """core, config, training and data must work where only the runtime core is installed."""
+    code = (
+        "import sys\n"
+        "for name in ('tyro', 'yaml', 'pydantic', 'plotly', 'tensorboard', 'sentence_transformers', 'pandas'):\n"
+        "    sys.modules[name] = None\n"
+        "import energy_flow, energy_flow.core, energy_flow.config, energy_flow.training, energy_flow.data\n"
+        "print(energy_flow.__version__)\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_command_line_without_its_extra_says_how_to_install_it() -> None:
+    code = "import sys; sys.modules['tyro'] = None; import energy_flow.cli"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ran.returncode != 0
+    assert "pip install 'energy-flow[cli]'" in ran.stderr
+
+
+def test_import_does_no_work() -> None:
+    """No default device, no default dtype, no thread setting, no random draw."""
+    code = (
+        "import torch\n"
+        "before = (torch.get_default_dtype(), torch.get_num_threads(), torch.get_rng_state().sum())\n"
+        "import energy_flow.training, energy_flow.data, energy_flow.utils\n"
+        "after = (torch.get_default_dtype(), torch.get_num_threads(), torch.get_rng_state().sum())\n"
+        "assert before == after, (before, after)\n"
+        "assert torch.empty(0).device.type == 'cpu'\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr

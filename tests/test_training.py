@@ -1,0 +1,299 @@
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import torch
+
+from energy_flow.config import EnergyConfig, create_config
+from energy_flow.core import create_processor
+from energy_flow.data import PairData, PairSet, TextBank
+from energy_flow.training import EnergyTrainer, NonFiniteError, load_model, measure, save_model, target_ranks
+from energy_flow.training.losses import LOSSES, total_loss
+from energy_flow.training.schedule import create_optimizer, learning_rate_factor
+
+SMALL = create_config(
+    "tiny",
+    input_embedding_dim=12,
+    output_embedding_dim=8,
+    lattice_width=4,
+    lattice_height=4,
+    lattice_depth=4,
+    sites=(2, 2),
+    energy_dim=4,
+    max_active_flows=8,
+    carrier_hidden_size=8,
+    carrier_num_layers=1,
+    batch_size=8,
+    epochs=2,
+    warmup_steps=2,
+    learning_rate=1e-2,
+    log_every=3,
+    loss_cosine=1.0,
+    loss_contrastive=0.5,
+)
+
+
+def pairs(count: int = 30, seed: int = 0) -> PairSet:
+    generator = torch.Generator().manual_seed(seed)
+    inputs = torch.randn(count, 12, generator=generator)
+    return PairSet(inputs, inputs[:, :8] * 2)
+
+
+def data() -> PairData:
+    return PairData("small", pairs(30, 0), pairs(10, 1), pairs(10, 2))
+
+
+class Seen:
+    def __init__(self) -> None:
+        self.records: list = []
+        self.validations: list = []
+        self.closed = 0
+
+    def start(self, total_steps: int) -> None:
+        self.total_steps = total_steps
+
+    def observe(self, records) -> None:
+        self.records += records
+
+    def validate(self, record) -> None:
+        self.validations.append(record)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def test_losses_have_their_closed_forms() -> None:
+    outputs, targets = torch.tensor([[3.0, 0.0], [0.0, 2.0]]), torch.tensor([[0.0, 1.0], [0.0, 5.0]])
+    assert float(LOSSES["mse"](outputs, targets, SMALL)) == pytest.approx((9 + 1 + 9) / 4)
+    assert float(LOSSES["cosine"](outputs, targets, SMALL)) == pytest.approx(0.5)
+    crossed = torch.eye(4)[[1, 0, 2, 3]]
+    t = SMALL.contrastive_temperature
+    right, wrong = math.log(1 + 3 * math.exp(-1 / t)), math.log(math.exp(1 / t) + 3)
+    assert float(LOSSES["contrastive"](crossed, torch.eye(4), SMALL)) == pytest.approx((2 * right + 2 * wrong) / 4)
+    config = SMALL.replace(loss_cross_entropy=1.0, target_classes=2)
+    assert float(LOSSES["cross_entropy"](outputs, targets, config)) == pytest.approx(
+        (math.log(1 + math.exp(3)) + math.log(1 + math.exp(-2))) / 2
+    )
+
+
+def test_contrastive_loss_does_not_hold_equal_targets_against_each_other() -> None:
+    targets = torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]])
+    loss = LOSSES["contrastive"](targets, targets, SMALL)
+    assert float(loss) < 1e-6
+
+
+def test_total_loss_weighs_its_terms() -> None:
+    outputs, targets = torch.randn(6, 8), torch.randn(6, 8)
+    total, terms = total_loss(outputs, targets, SMALL)
+    assert set(terms) == {"cosine", "contrastive"}
+    torch.testing.assert_close(total, terms["cosine"] + 0.5 * terms["contrastive"])
+
+
+def test_learning_rate_warms_up_and_decays() -> None:
+    config = SMALL.replace(warmup_steps=10, final_learning_rate_ratio=0.1)
+    factors = [learning_rate_factor(step, 110, config) for step in range(110)]
+    assert factors[0] == pytest.approx(0.1) and factors[9] == 1.0 and factors[10] == 1.0
+    assert factors[60] == pytest.approx(0.55)
+    assert factors[-1] == pytest.approx(0.1, abs=0.01)
+    assert all(later <= earlier for earlier, later in zip(factors[10:], factors[11:], strict=False))
+
+
+def test_only_matrices_decay_and_fixed_faces_stay() -> None:
+    processor = create_processor(SMALL.replace(learn_faces=False, weight_decay=0.1))
+    optimizer = create_optimizer(processor, processor.config)
+    decayed, others = (group["params"] for group in optimizer.param_groups)
+    assert {weight.dim() for weight in decayed} == {2} and all(weight.dim() != 2 for weight in others)
+    assert not any(weight is processor.mapper.input_weight for weight in decayed)
+
+
+def test_training_learns() -> None:
+    config = SMALL.replace(epochs=30)
+    trainer = EnergyTrainer(create_processor(config), config)
+    before = trainer.evaluate(pairs())
+    result = trainer.train(pairs().inputs, pairs().targets)
+    assert result.steps == 30 * 4
+    assert trainer.evaluate(pairs()).cosine > before.cosine + 0.2
+    assert result.epochs[-1].train_loss < 0.6 * result.epochs[0].train_loss
+    assert result.best_epoch is None
+
+
+def test_the_same_seed_trains_to_the_same_bits() -> None:
+    states = []
+    for _ in range(2):
+        torch.manual_seed(len(states))  # the global generator must not matter
+        trainer = EnergyTrainer(create_processor(SMALL), SMALL)
+        trainer.fit(data())
+        states.append(trainer.processor.state_dict())
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_figures_reach_the_observers_once_a_step() -> None:
+    seen = Seen()
+    EnergyTrainer(create_processor(SMALL), SMALL, observers=[seen]).fit(data())
+    assert seen.total_steps == 8 and seen.closed == 1
+    assert [record["step"] for record in seen.records] == list(range(1, 9))
+    assert [record["epoch"] for record in seen.records] == [1] * 4 + [2] * 4
+    plan = {"loss", "live", "mean_level", "arrived_share", "flow_steps_per_second", "memory_bytes", "loss_cosine", "gradient_norm"}
+    assert all(plan <= set(record) for record in seen.records)
+    assert all(math.isfinite(value) for record in seen.records for value in record.values())
+    assert seen.records[0]["learning_rate"] == pytest.approx(0.5e-2)
+    assert [record["epoch"] for record in seen.validations] == [1, 2]
+
+
+def test_run_folder_holds_everything(tmp_path) -> None:
+    folder = tmp_path / "run"
+    trainer = EnergyTrainer(create_processor(SMALL), SMALL, folder)
+    result = trainer.fit(data())
+    assert EnergyConfig.load(folder / "config.json") == SMALL
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [line["kind"] for line in lines].count("train") == 8
+    assert [line["kind"] for line in lines].count("validation") == 2
+    assert list((folder / "tensorboard").glob("events*"))
+    last = load_model(folder / "last")
+    inputs = pairs().inputs
+    assert torch.equal(last(inputs), trainer.processor(inputs))
+    best = EnergyTrainer(load_model(folder / "best"), SMALL)
+    losses = [report.validation_loss for report in result.epochs]
+    assert best._validate(data().validation, None)[0] == pytest.approx(min(losses))
+
+
+def test_run_folder_is_never_overwritten_unasked(tmp_path) -> None:
+    (tmp_path / "mine.txt").write_text("keep")
+    (tmp_path / "metrics.jsonl").write_text("old")
+    with pytest.raises(ValueError, match="exists and is not empty; give another, or --overwrite"):
+        EnergyTrainer(create_processor(SMALL), SMALL, tmp_path)
+    assert (tmp_path / "metrics.jsonl").read_text() == "old"
+    EnergyTrainer(create_processor(SMALL), SMALL, tmp_path, overwrite=True)
+    assert (tmp_path / "mine.txt").read_text() == "keep"
+    assert not (tmp_path / "metrics.jsonl").exists()
+
+
+def test_saved_and_loaded_gives_the_same_bits(tmp_path) -> None:
+    processor = create_processor(SMALL)
+    processor.mapper.calibrate(pairs().inputs, pairs().targets)
+    save_model(processor, tmp_path)
+    loaded = load_model(tmp_path)
+    assert torch.equal(loaded(pairs().inputs), processor(pairs().inputs))
+    assert {path.name for path in tmp_path.iterdir()} == {"model.safetensors", "config.json"}
+
+
+def test_broken_model_folders_are_named(tmp_path) -> None:
+    with pytest.raises(ValueError, match=r"model.safetensors: no such file"):
+        load_model(tmp_path)
+    save_model(create_processor(SMALL), tmp_path)
+    SMALL.replace(carrier_hidden_size=9).save(tmp_path / "config.json")
+    with pytest.raises(ValueError, match=r"carrier.child_offset has shape \(1, 2, 8\), its configuration wants \(1, 2, 9\)"):
+        load_model(tmp_path)
+    SMALL.save(tmp_path / "config.json")
+    weights = (tmp_path / "model.safetensors").read_bytes()
+    (tmp_path / "model.safetensors").write_bytes(weights[: len(weights) // 2])
+    with pytest.raises(ValueError, match="not a whole safetensors file"):
+        load_model(tmp_path)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(ValueError, match="not JSON"):
+        load_model(tmp_path)
+
+
+def fingerprint(trainer: EnergyTrainer) -> list[float]:
+    return [float(weight.detach().double().sum()) for weight in trainer.processor.parameters()]
+
+
+def test_nonfinite_loss_names_step_rows_and_module_and_updates_nothing(monkeypatch) -> None:
+    trainer = EnergyTrainer(create_processor(SMALL), SMALL)
+    trainer.train(pairs().inputs, pairs().targets, epochs=1)
+    project = trainer.processor.neuron.project
+    monkeypatch.setattr(project, "forward", lambda rows: torch.full((len(rows), 128), torch.nan))
+    before = fingerprint(trainer)
+    with pytest.raises(NonFiniteError, match=r"step 1: not finite first in the output of module neuron.project; nothing was updated. Rows of the batch: \d+, "):
+        trainer.train(pairs().inputs, pairs().targets, epochs=1)
+    assert fingerprint(trainer) == before
+
+
+def test_nonfinite_parameter_is_named() -> None:
+    trainer = EnergyTrainer(create_processor(SMALL), SMALL)
+    with torch.no_grad():
+        trainer.processor.carrier.gru.weight_hh_l0[0, 0] = torch.inf
+    with pytest.raises(NonFiniteError, match="parameter carrier.gru.weight_hh_l0"):
+        trainer.train(pairs().inputs, pairs().targets, epochs=1)
+
+
+def test_nonfinite_gradient_is_named_and_updates_nothing() -> None:
+    trainer = EnergyTrainer(create_processor(SMALL), SMALL)
+    trainer.processor.carrier.norm.weight.register_hook(lambda gradient: gradient * torch.nan)
+    before = fingerprint(trainer)
+    with pytest.raises(NonFiniteError, match="the gradient of carrier.norm.weight"):
+        trainer.train(pairs().inputs, pairs().targets, epochs=1)
+    assert fingerprint(trainer) == before
+
+
+def test_observers_are_closed_when_training_fails() -> None:
+    seen = Seen()
+    trainer = EnergyTrainer(create_processor(SMALL), SMALL, observers=[seen])
+    trainer.processor.carrier.norm.weight.register_hook(lambda gradient: gradient * torch.nan)
+    with pytest.raises(NonFiniteError):
+        trainer.fit(data())
+    assert seen.closed == 1
+
+
+@pytest.mark.parametrize(
+    ("inputs", "targets", "words"),
+    [
+        (torch.randn(4, 11), torch.randn(4, 8), "training pairs: inputs has width 11, the model expects 12"),
+        (torch.randn(4, 12), torch.randn(4, 9), "training pairs: targets has width 9, the model expects 8"),
+        (torch.randn(4, 12), torch.randn(5, 8), "inputs has 4 rows and targets 5"),
+        (torch.randn(4, 12).fill_(torch.nan), torch.randn(4, 8), "inputs has 4 rows with NaN or infinite numbers, first row 0"),
+        (torch.randn(4, 12), torch.randn(4, 8).index_fill(0, torch.tensor(2), torch.inf), "targets has 1 rows .*first row 2"),
+        (torch.randn(4, 12), torch.randn(4, 8).index_fill(0, torch.tensor(3), 0.0), "rows of zeros, first row 3"),
+        (torch.randn(0, 12), torch.randn(0, 8), "holds nothing"),
+        (torch.ones(4, 12, dtype=torch.int64), torch.randn(4, 8), "dtype torch.int64"),
+        (torch.randn(4, 3, 4), torch.randn(4, 8), r"shape \(4, 3, 4\)"),
+    ],
+)
+def test_bad_embeddings_are_named_before_any_work(inputs, targets, words: str) -> None:
+    trainer = EnergyTrainer(create_processor(SMALL), SMALL)
+    with pytest.raises(ValueError, match=words):
+        trainer.train(inputs, targets)
+
+
+def test_zero_targets_are_fine_without_a_cosine() -> None:
+    config = SMALL.replace(loss_cosine=0.0, loss_contrastive=0.0, loss_mse=1.0)
+    targets = torch.randn(9, 8).index_fill(0, torch.tensor(3), 0.0)
+    assert EnergyTrainer(create_processor(config), config).train(torch.randn(9, 12), targets, epochs=1).steps == 2
+
+
+def test_processor_of_another_configuration_is_refused() -> None:
+    with pytest.raises(ValueError, match="config differs"):
+        EnergyTrainer(create_processor(SMALL), SMALL.replace(seed=1))
+
+
+def test_calibration_measures_once_and_is_saved() -> None:
+    trainer = EnergyTrainer(create_processor(SMALL), SMALL)
+    trainer.train(pairs().inputs * 3, pairs().targets, epochs=1)
+    rms = float(trainer.processor.mapper.input_rms)
+    assert rms == pytest.approx(float((pairs().inputs * 3).square().mean().sqrt()))
+    trainer.train(pairs().inputs, pairs().targets, epochs=1)
+    assert float(trainer.processor.state_dict()["mapper.input_rms"]) == rms
+    with pytest.raises(ValueError, match="inputs holds only zeros"):
+        trainer.processor.mapper.calibrate(torch.zeros(2, 12), torch.ones(2, 8))
+
+
+def test_bfloat16_trains() -> None:
+    config = SMALL.replace(precision="bfloat16", epochs=5)
+    trainer = EnergyTrainer(create_processor(config), config)
+    result = trainer.fit(data())
+    assert trainer.devices.precision == "bfloat16"
+    assert result.epochs[-1].train_loss < result.epochs[0].train_loss
+    assert all(weight.dtype == torch.float32 for weight in trainer.processor.parameters())
+
+
+def test_ranks_count_the_nearer_texts() -> None:
+    bank = TextBank(["a", "b", "c"], torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]))
+    outputs = torch.tensor([[2.0, 0.1], [0.0, 3.0], [0.0, 1.0]])
+    rows = PairSet(outputs, outputs, target_texts=["a", "a", "b"])
+    assert target_ranks(outputs, rows, bank).tolist() == [0, 2, 1]
+    metrics = measure(outputs, rows, bank)
+    assert (metrics.median_rank, metrics.acc_1, metrics.acc_10) == (1.0, pytest.approx(1 / 3), 1.0)
+    with pytest.raises(ValueError, match="target text 'z' is not in the bank"):
+        target_ranks(outputs, PairSet(outputs, outputs, target_texts=["a", "z", "b"]), bank)
