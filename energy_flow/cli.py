@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 
-from .config import PRESETS, EnergyConfig, create_config
+from .config import EnergyConfig, create_config
 from .config.base_config import read_fields
 from .core import create_processor
 from .core.accounting import measure_cost
@@ -101,7 +101,7 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Predict:
-    """Decode a model's outputs to the nearest texts of a bank: for texts, for a file of embeddings, or for test examples."""
+    """Decode a model's outputs to the nearest texts of a bank: for texts, for embeddings, or for test examples."""
 
     model: tyro.conf.Positional[Path]
     """model folder, such as runs/NAME/best"""
@@ -155,11 +155,17 @@ class Info:
         size = f"{config.lattice_width} x {config.lattice_height} x {config.lattice_depth}"
         console.print(cost_table(f"{self.preset}: parameters and work", cost.parameters, cost.forward_flops))
         console.print(f"lattice            {size} = {config.num_cells:,} cells, never materialised")
-        console.print(f"sites              {config.sites[0]} x {config.sites[1]} = {config.num_sites} flows launched per sample,")
-        console.print(f"                   at most {config.max_active_flows} live, {config.energy_dim} energy channels each")
+        console.print(
+            f"sites              {config.sites[0]} x {config.sites[1]} = {config.num_sites} flows launched per sample,"
+        )
+        console.print(
+            f"                   at most {config.max_active_flows} live, {config.energy_dim} energy channels each"
+        )
         console.print(f"flow-steps         {cost.launched_flow_steps:,} per sample before splits, on an untrained path")
         console.print(f"memory             {cost.state_bytes:,} bytes of state per live flow (float32)")
-        console.print(f"                   {cost.activation_bytes:,} bytes kept for the backward pass per flow-step (float32)")
+        console.print(
+            f"                   {cost.activation_bytes:,} bytes kept for the backward pass per flow-step (float32)"
+        )
         console.print(f"                   {4 * sum(cost.parameters.values()) / 2**20:,.1f} MiB of weights")
 
 
@@ -269,7 +275,9 @@ def _print_scores(trainer: EnergyTrainer, data: PairData, pairs: PairSet, title:
 def _print_examples(trainer: EnergyTrainer, data: PairData, pairs: PairSet, top: int = 5) -> Tensor:
     outputs = trainer.predict(pairs.inputs)
     if data.bank is not None and pairs.input_texts:
-        found = [[match.text for match in row] for row in NearestTexts(data.bank.texts, data.bank.embeddings)(outputs, top)]
+        found = [
+            [match.text for match in row] for row in NearestTexts(data.bank.texts, data.bank.embeddings)(outputs, top)
+        ]
         rows = list(zip(pairs.input_texts, pairs.target_texts, found, strict=True))
         console.print(examples_table(f"{len(pairs)} test examples, decoded", rows))
     return outputs
@@ -279,7 +287,9 @@ def _print_nearest(data: PairData, names: Sequence[str], outputs: Tensor, top: i
     if data.bank is None:
         raise ValueError(f"data = {data.name!r} has no texts to decode to; give one that has, such as shipped")
     for name, matches in zip(names, NearestTexts(data.bank.texts, data.bank.embeddings)(outputs, top), strict=True):
-        console.print(f"{name}: " + ", ".join(f"{match.text} ({match.score:.3f})" for match in matches), highlight=False)
+        console.print(
+            f"{name}: " + ", ".join(f"{match.text} ({match.score:.3f})" for match in matches), highlight=False
+        )
 
 
 def _save_outputs(path: Path, outputs: Tensor) -> None:

@@ -81,8 +81,13 @@ class Reference:
             for column in range(self.columns):
                 site = row * self.columns + column
                 energy = energies[site * config.energy_dim : (site + 1) * config.energy_dim]
-                position = [torch.tensor(float(c), dtype=torch.float64) for c in (self.nodes_x[column], self.nodes_y[row], 0)]
-                hidden = [torch.zeros(config.carrier_hidden_size, dtype=torch.float64) for _ in range(config.carrier_num_layers)]
+                position = [
+                    torch.tensor(float(c), dtype=torch.float64) for c in (self.nodes_x[column], self.nodes_y[row], 0)
+                ]
+                hidden = [
+                    torch.zeros(config.carrier_hidden_size, dtype=torch.float64)
+                    for _ in range(config.carrier_num_layers)
+                ]
                 flows.append(Flow(energy, 1.0, position, hidden, flow_id=site))
         return flows
 
@@ -122,7 +127,13 @@ class Reference:
                     )
                 )
             moved = Flow(
-                kept * energy, flow.mass * float(kept.detach()), self.move(flow.position, stride), hidden, flow.flow_id, flow.parent_id, flow.age + 1
+                kept * energy,
+                flow.mass * float(kept.detach()),
+                self.move(flow.position, stride),
+                hidden,
+                flow.flow_id,
+                flow.parent_id,
+                flow.age + 1,
             )
             if level(moved.energy) < config.energy_threshold:
                 result.faded.append(moved)
@@ -136,10 +147,16 @@ class Reference:
         self.record(result, step, children, "born")
         return survivors, children
 
-    def update(self, flow: Flow, field_of_site: dict[int, Tensor], whole: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor], list[Tensor]]:
+    def update(
+        self, flow: Flow, field_of_site: dict[int, Tensor], whole: Tensor
+    ) -> tuple[Tensor, list[Tensor], list[Tensor], list[Tensor]]:
         """Perceive, GRU, heads: the new energy, the stride in cells, the new hidden state, the shares."""
         config, weights = self.config, self.weights
-        signal = linear(gelu(linear(self.features(flow, field_of_site, whole), weights, "neuron.perceive")), weights, "neuron.project")
+        signal = linear(
+            gelu(linear(self.features(flow, field_of_site, whole), weights, "neuron.perceive")),
+            weights,
+            "neuron.project",
+        )
         inputs, hidden = torch.cat((signal, flow.energy)), []
         for layer in range(config.carrier_num_layers):
             inputs = self.gru_layer(layer, inputs, flow.hidden[layer])
@@ -177,7 +194,12 @@ class Reference:
         config = self.config
         extents = (config.lattice_width, config.lattice_height, config.lattice_depth)
         parts = [
-            torch.stack([2 * c / (extent - 1) - 1 if extent > 1 else 2 * c - 1 for c, extent in zip(flow.position, extents, strict=True)]),
+            torch.stack(
+                [
+                    2 * c / (extent - 1) - 1 if extent > 1 else 2 * c - 1
+                    for c, extent in zip(flow.position, extents, strict=True)
+                ]
+            ),
             flow.energy,
         ]
         column, row = self.patch(flow)
@@ -223,7 +245,9 @@ class Reference:
     def move(self, position: list[Tensor], stride: list[Tensor]) -> list[Tensor]:
         config = self.config
         target = []
-        for coordinate, change, cells in zip(position, stride, (config.lattice_width, config.lattice_height, config.lattice_depth), strict=True):
+        for coordinate, change, cells in zip(
+            position, stride, (config.lattice_width, config.lattice_height, config.lattice_depth), strict=True
+        ):
             goal = coordinate + change
             if float(goal.detach()) < 0 or float(goal.detach()) > cells - 1:
                 goal = torch.tensor(min(max(float(goal.detach()), 0.0), cells - 1.0), dtype=torch.float64)

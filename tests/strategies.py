@@ -27,7 +27,9 @@ class Case:
 
     def inputs(self, dtype: torch.dtype = torch.float64) -> Tensor:
         generator = torch.Generator().manual_seed(self.seed + 1)
-        return torch.randn(self.batch, self.config.input_embedding_dim, generator=generator, dtype=torch.float64).to(dtype)
+        return torch.randn(self.batch, self.config.input_embedding_dim, generator=generator, dtype=torch.float64).to(
+            dtype
+        )
 
 
 def build_model(config: EnergyConfig, seed: int, dtype: torch.dtype = torch.float64) -> FlowProcessor:

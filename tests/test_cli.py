@@ -10,7 +10,16 @@ from safetensors.torch import load_file, save_file
 from energy_flow.cli import main, parse
 from energy_flow.config import create_config
 
-SMALL = ["--carrier-hidden-size", "8", "--carrier-num-layers", "1", "--neuron-hidden-dim", "8", "--neuron-output-dim", "8"]
+SMALL = [
+    "--carrier-hidden-size",
+    "8",
+    "--carrier-num-layers",
+    "1",
+    "--neuron-hidden-dim",
+    "8",
+    "--neuron-output-dim",
+    "8",
+]
 
 
 @pytest.fixture
@@ -25,7 +34,22 @@ def pair_file(tmp_path):
 def trained(tmp_path_factory):
     """A model for the shipped data, hardly trained."""
     folder = tmp_path_factory.mktemp("runs") / "run"
-    main(["train", "--preset", "tiny", "--run", str(folder), "--epochs", "1", "--batch-size", "1024", "--examples", "3", *SMALL])
+    main(
+        [
+            "train",
+            "--preset",
+            "tiny",
+            "--run",
+            str(folder),
+            "--epochs",
+            "1",
+            "--batch-size",
+            "1024",
+            "--examples",
+            "3",
+            *SMALL,
+        ]
+    )
     return folder
 
 
@@ -35,8 +59,10 @@ def test_train_writes_a_run_and_reports(trained, capsys) -> None:
     for word in ("input itself", "lattice", "cosine", "median rank", "acc@1", "acc@10", "acc@100"):
         assert word in printed
     kinds = [json.loads(line)["kind"] for line in (trained / "metrics.jsonl").read_text().splitlines()]
-    assert kinds.count("train") == 16 and kinds[-1] == "validation"
-    assert (trained / "log.jsonl").exists() and (trained / "last" / "model.safetensors").exists()
+    assert kinds.count("train") == 16
+    assert kinds[-1] == "validation"
+    assert (trained / "log.jsonl").exists()
+    assert (trained / "last" / "model.safetensors").exists()
 
 
 def test_predict_decodes_test_examples(trained, capsys) -> None:
@@ -50,11 +76,15 @@ def test_predict_takes_and_writes_embeddings(trained, tmp_path, capsys) -> None:
     save_file({"inputs": torch.randn(3, 384)}, given)
     main(["predict", str(trained / "best"), "--inputs", str(given), "--output", str(written), "--top", "2"])
     assert load_file(written)["outputs"].shape == (3, 384)
-    assert len(re.findall(r"^row \d: .+\(-?\d\.\d+\), .+\(-?\d\.\d+\)$", capsys.readouterr().out, flags=re.MULTILINE)) == 3
+    assert (
+        len(re.findall(r"^row \d: .+\(-?\d\.\d+\), .+\(-?\d\.\d+\)$", capsys.readouterr().out, flags=re.MULTILINE)) == 3
+    )
 
 
 def test_train_on_a_file_of_pairs(pair_file, tmp_path, capsys) -> None:
-    main(["train", "--preset", "tiny", "--data", str(pair_file), "--run", str(tmp_path / "run"), "--epochs", "1", *SMALL])
+    main(
+        ["train", "--preset", "tiny", "--data", str(pair_file), "--run", str(tmp_path / "run"), "--epochs", "1", *SMALL]
+    )
     assert "lattice" in capsys.readouterr().out
 
 
@@ -88,7 +118,9 @@ def test_help_shows_every_field_with_its_meaning_and_the_presets_default(capsys)
 def test_info_shows_parameters_sites_memory_and_work(capsys) -> None:
     main(["info", "--preset", "debug"])
     printed = capsys.readouterr().out
-    assert "16,189,440" in printed and "8 x 8 = 64 flows" in printed and "32,342,016" in printed
+    assert "16,189,440" in printed
+    assert "8 x 8 = 64 flows" in printed
+    assert "32,342,016" in printed
     main(["info", "--preset", "debug", "--carrier-num-layers", "2"])
     assert "9,891,840" in capsys.readouterr().out  # the plan's "about 10M"
 
@@ -120,7 +152,8 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments: str, words: str, tmp_p
         main(arguments.split())
     error = capsys.readouterr().err
     assert stop.value.code == 2
-    assert error.startswith("energy-flow: error: ") and error.count("\n") == 1
+    assert error.startswith("energy-flow: error: ")
+    assert error.count("\n") == 1
     assert re.search(words, error.replace("\\", "/"))
     assert not list(tmp_path.glob("runs/*/best"))
 

@@ -52,7 +52,12 @@ def test_defaults_are_the_plans() -> None:
 )
 def test_presets_are_the_plans(config: EnergyConfig, size, cells, sites, flows, batch) -> None:
     assert (config.lattice_width, config.lattice_height, config.lattice_depth) == size
-    assert (config.num_cells, config.num_sites, config.max_active_flows, config.batch_size) == (cells, sites, flows, batch)
+    assert (config.num_cells, config.num_sites, config.max_active_flows, config.batch_size) == (
+        cells,
+        sites,
+        flows,
+        batch,
+    )
     assert (config.carrier_hidden_size, config.carrier_num_layers) == (1024, 3)
 
 

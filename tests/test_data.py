@@ -29,7 +29,9 @@ def shipped():
 
 def test_shipped_set_is_whole(shipped) -> None:
     sizes = [len(part) for part in (shipped.train, shipped.validation, shipped.test)]
-    assert sum(sizes) == 20_000 and sizes[0] > 15_900 and min(sizes) > 1_900
+    assert sum(sizes) == 20_000
+    assert sizes[0] > 15_900
+    assert min(sizes) > 1_900
     assert shipped.train.inputs.shape[1] == shipped.train.targets.shape[1] == 384
     for part in (shipped.train, shipped.test):
         torch.testing.assert_close(part.inputs.norm(dim=1), torch.ones(len(part)))
@@ -121,7 +123,9 @@ def test_building_gives_the_same_files_again(tmp_path) -> None:
     wordnet = write_wordnet(tmp_path / "wn")
 
     def encode(texts):
-        return torch.stack([torch.nn.functional.normalize(torch.arange(1.0, 9) * len(text) % 5 + 1, dim=0) for text in texts])
+        return torch.stack(
+            [torch.nn.functional.normalize(torch.arange(1.0, 9) * len(text) % 5 + 1, dim=0) for text in texts]
+        )
 
     cards = [build_shipped(wordnet, tmp_path / name, encode, "toy", count=3) for name in ("one", "two")]
     assert cards[0] == cards[1] == json.loads((tmp_path / "one" / "card.json").read_text())
@@ -131,7 +135,8 @@ def test_building_gives_the_same_files_again(tmp_path) -> None:
 
 def test_sudoku_grids_are_all_of_them() -> None:
     grids = sudoku_grids()
-    assert grids.shape == (288, 16) and len(grids.unique(dim=0)) == 288
+    assert grids.shape == (288, 16)
+    assert len(grids.unique(dim=0)) == 288
     boxes = grids.view(-1, 2, 2, 2, 2).transpose(2, 3).reshape(-1, 4, 4)
     for groups in (grids.view(-1, 4, 4), grids.view(-1, 4, 4).transpose(1, 2), boxes):
         assert torch.equal(groups.sort(-1).values, torch.arange(1, 5).expand_as(groups))
@@ -143,10 +148,12 @@ def test_sudoku_puzzles_have_one_solution_and_held_out_grids() -> None:
     solutions = [part.targets.view(-1, 16, 4).argmax(-1) + 1 for part in (data.train, data.test)]
     for shown, solution in zip(digits, solutions, strict=True):
         clues = (shown > 0).sum(1)
-        assert int(clues.min()) >= 4 and int(clues.max()) <= 8
+        assert int(clues.min()) >= 4
+        assert int(clues.max()) <= 8
         for row, answer in zip(shown[:50], solution[:50], strict=True):
             agree = ((sudoku_grids() == row) | (row == 0)).all(1)
-            assert int(agree.sum()) == 1 and torch.equal(sudoku_grids()[agree][0], answer)
+            assert int(agree.sum()) == 1
+            assert torch.equal(sudoku_grids()[agree][0], answer)
     train_grids, test_grids = ({tuple(grid) for grid in solution.tolist()} for solution in solutions)
     assert not train_grids & test_grids
 
@@ -158,7 +165,8 @@ def test_conditional_permutation_moves_blocks_as_the_first_one_says() -> None:
     for selector in range(4):
         rows = (choice == selector).nonzero().flatten()
         order = [int((inputs[rows[0]] == block).all(1).nonzero()) for block in targets[rows[0]]]
-        assert sorted(order) == list(range(16)) and order[0] == 0
+        assert sorted(order) == list(range(16))
+        assert order[0] == 0
         assert torch.equal(inputs[rows][:, order], targets[rows])
 
 

@@ -17,7 +17,8 @@ def test_simple_training_learns_and_shows_a_path(capsys) -> None:
     cosine = simple_training.main()
     printed = capsys.readouterr().out
     assert cosine > 0.9
-    assert "flow 0, step 0" in printed and "arrived" in printed
+    assert "flow 0, step 0" in printed
+    assert "arrived" in printed
 
 
 def test_simple_training_is_short_and_public() -> None:
@@ -30,7 +31,10 @@ def test_the_plans_example_runs_as_written(monkeypatch) -> None:
     from energy_flow import config as config_module
     from energy_flow.config import EnergyConfig
 
-    small = {"carrier_hidden_size": 16, "carrier_num_layers": 1}  # the names and calls are the plan's, the size is a test's
+    small = {
+        "carrier_hidden_size": 16,
+        "carrier_num_layers": 1,
+    }  # the names and calls are the plan's, the size is a test's
     monkeypatch.setattr(
         config_module, "create_experiment_config", lambda: config_module.create_config("experiment", **small)
     )
@@ -49,7 +53,8 @@ def test_the_plans_example_runs_as_written(monkeypatch) -> None:
 
     assert isinstance(config, EnergyConfig)
     assert (lattice.config.lattice_width, lattice.config.lattice_depth) == (50, 20)
-    assert result.steps == 2 and trainer.predict(input_embeddings).shape == (4, 768)
+    assert result.steps == 2
+    assert trainer.predict(input_embeddings).shape == (4, 768)
 
 
 def test_readme_python_blocks_run(tmp_path, monkeypatch, capsys) -> None:
@@ -71,6 +76,8 @@ def test_readme_table_names_folders_that_exist() -> None:
     assert not missing
 
 
-@pytest.mark.parametrize("name", ["README.md", "LOG.md", "CHANGELOG.md", "CONTRIBUTING.md", "CITATION.cff", "LICENSE", "NOTICE"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "LOG.md", "CHANGELOG.md", "CONTRIBUTING.md", "CITATION.cff", "LICENSE", "NOTICE"]
+)
 def test_project_files_exist(name: str) -> None:
     assert (README.parent / name).stat().st_size > 200

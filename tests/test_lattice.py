@@ -36,7 +36,7 @@ def test_every_site_launches_from_a_cell_of_its_own_patch(preset: str) -> None:
     config = create_config(preset)
     lattice = EnergyLattice(config)
     flows = lattice.place_initial_energy(torch.ones(2, config.num_sites, config.energy_dim))
-    assert flows.count == 2 * config.num_sites
+    assert flows.size == 2 * config.num_sites
     assert torch.equal(lattice.site_of(flows.position), torch.arange(config.num_sites).repeat(2))
     assert torch.all(flows.position[:, 2] == 0)
     assert torch.all(flows.mass == 1)
@@ -46,7 +46,8 @@ def test_patches_are_equal() -> None:
     config = create_config("optimized")
     cells = torch.cartesian_prod(torch.arange(100.0), torch.arange(100.0), torch.zeros(1))
     per_site = torch.bincount(EnergyLattice(config).site_of(cells), minlength=config.num_sites)
-    assert int(per_site.min()) == 12 and int(per_site.max()) == 20  # 3.125 x 4.17 cells, in whole ones
+    assert int(per_site.min()) == 12
+    assert int(per_site.max()) == 20
 
 
 def test_neighbour_table_lists_the_3_x_3_around() -> None:
@@ -103,12 +104,18 @@ def test_can_spawn_and_spawn() -> None:
     assert processor.carrier.can_spawn(torch.tensor([0.39, 0.4, 2.0])).tolist() == [False, True, True]
     parents = processor.launch(torch.ones(1, 12)).rows(torch.tensor([0, 3]))
     children = processor.carrier.spawn(
-        parents, energy=parents.energy / 4, share=torch.tensor([0.25, 0.25]), child=torch.tensor([0, 1]), flow_id=torch.tensor([6, 7])
+        parents,
+        energy=parents.energy / 4,
+        share=torch.tensor([0.25, 0.25]),
+        child=torch.tensor([0, 1]),
+        flow_id=torch.tensor([6, 7]),
     )
     assert children.mass.tolist() == [0.25, 0.25]
     assert children.parent_id.tolist() == [0, 3]
     assert torch.equal(children.position, parents.position)
-    torch.testing.assert_close(children.hidden[:, 1], processor.carrier.child_offset[:, 1].detach() + parents.hidden[:, 1])
+    torch.testing.assert_close(
+        children.hidden[:, 1], processor.carrier.child_offset[:, 1].detach() + parents.hidden[:, 1]
+    )
 
 
 def test_propagate_flow_gives_the_next_position_or_none() -> None:
@@ -117,7 +124,8 @@ def test_propagate_flow_gives_the_next_position_or_none() -> None:
     with torch.no_grad():
         new = processor.propagate_flow(flow, torch.tensor([3.0, 1.0, 2.0]))
         faded = processor.propagate_flow(flow._replace(energy=flow.energy * 1e-3), torch.tensor([3.0, 1.0, 2.0]))
-    assert new is not None and new.tolist() == [3.0, 1.0, 3.0]
+    assert new is not None
+    assert new.tolist() == [3.0, 1.0, 3.0]
     assert faded is None
     with pytest.raises(ValueError, match="flow has 6 rows"):
         processor.propagate_flow(processor.launch(torch.ones(1, 12)), torch.zeros(3))

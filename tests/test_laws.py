@@ -39,7 +39,7 @@ def walk(case: Case):
     """Every step of a run: the flows before it, and its result."""
     processor, inputs = case.build()
     flows = processor.launch(inputs)
-    while flows.count:
+    while flows.size:
         result = processor.step(flows)
         yield flows, result
         flows = result.flows
@@ -77,7 +77,7 @@ def test_split_conserves_energy_and_mass(case: Case) -> None:
 def test_every_flow_moves_forward_and_stays_inside(case: Case) -> None:
     config = case.config
     for flows, result in walk(case):
-        assert result.moved.count == flows.count
+        assert result.moved.size == flows.size
         assert torch.all(result.moved.position[:, 2] >= flows.position[:, 2] + 1)
         extent = torch.tensor([config.lattice_width, config.lattice_height, config.lattice_depth]) - 1
         assert torch.all((result.moved.position >= 0) & (result.moved.position <= extent))
@@ -155,7 +155,7 @@ def output_and_gradient(processor, inputs):
 def test_order_of_rows_does_not_matter(case: Case) -> None:
     processor, _ = case.build()
     for flows, result in walk(case):
-        order = torch.randperm(flows.count, generator=torch.Generator().manual_seed(case.seed))
+        order = torch.randperm(flows.size, generator=torch.Generator().manual_seed(case.seed))
         shuffled = processor.step(flows.rows(order))
         assert_same_flows(shuffled.moved, result.moved.rows(order))
         assert_same_flows(sort_rows(shuffled.flows), sort_rows(result.flows))
@@ -168,7 +168,9 @@ def sort_rows(flows: Flows) -> Flows:
 
 def assert_same_flows(ours: Flows, theirs: Flows) -> None:
     for name in Flows._fields:
-        torch.testing.assert_close(getattr(ours, name), getattr(theirs, name), rtol=1e-12, atol=1e-12, msg=lambda m, n=name: f"{n}: {m}")
+        torch.testing.assert_close(
+            getattr(ours, name), getattr(theirs, name), rtol=1e-12, atol=1e-12, msg=lambda m, n=name: f"{n}: {m}"
+        )
 
 
 SHALLOW = BUSY.replace(
@@ -203,7 +205,9 @@ def test_gradcheck_over_every_parameter(name: str) -> None:
         return torch.func.functional_call(processor, dict(zip(names, weights, strict=True)), (rows,))
 
     weights = [weight.detach().clone().requires_grad_() for weight in processor.parameters()]
-    assert torch.autograd.gradcheck(function, (inputs.requires_grad_(), *weights), eps=1e-6, atol=1e-6, rtol=1e-4, fast_mode=True)
+    assert torch.autograd.gradcheck(
+        function, (inputs.requires_grad_(), *weights), eps=1e-6, atol=1e-6, rtol=1e-4, fast_mode=True
+    )
 
 
 def test_every_parameter_can_receive_a_gradient() -> None:
@@ -216,7 +220,9 @@ def test_every_parameter_can_receive_a_gradient() -> None:
         assert not bool(dead.any()), f"{name}: rows {dead.nonzero().flatten().tolist()} can never learn"
         if weight.dim() == 2:
             dead_inputs = (weight.grad == 0).all(0)
-            assert not bool(dead_inputs.any()), f"{name}: inputs {dead_inputs.nonzero().flatten().tolist()} are never seen"
+            assert not bool(dead_inputs.any()), (
+                f"{name}: inputs {dead_inputs.nonzero().flatten().tolist()} are never seen"
+            )
 
 
 def test_movement_receives_a_sane_gradient() -> None:
@@ -234,17 +240,23 @@ def test_movement_receives_a_sane_gradient() -> None:
 def test_fresh_network_connects_the_faces(preset: str) -> None:
     config = create_config(preset, carrier_hidden_size=16, carrier_num_layers=1)
     processor = create_processor(config)
-    inputs = torch.nn.functional.normalize(torch.randn(2, config.input_embedding_dim, generator=torch.Generator().manual_seed(0)))
+    inputs = torch.nn.functional.normalize(
+        torch.randn(2, config.input_embedding_dim, generator=torch.Generator().manual_seed(0))
+    )
     with torch.no_grad():
         result = processor.run(inputs)
     assert float(torch.cosine_similarity(result.output, inputs).min()) >= 0.99
-    assert float(result.stats.coverage.min()) >= (1.0 if config.num_sites <= 64 else 0.9)  # few numbers in a chunk: some are weak
+    assert float(result.stats.coverage.min()) >= (
+        1.0 if config.num_sites <= 64 else 0.9
+    )  # few numbers in a chunk: some are weak
     assert float(result.stats.arrived_share.min()) > 0.5
 
 
 def test_fresh_full_size_tiny_returns_its_input() -> None:
     config = create_config("tiny")
-    inputs = torch.nn.functional.normalize(torch.randn(64, config.input_embedding_dim, generator=torch.Generator().manual_seed(0)))
+    inputs = torch.nn.functional.normalize(
+        torch.randn(64, config.input_embedding_dim, generator=torch.Generator().manual_seed(0))
+    )
     with torch.no_grad():
         result = create_processor(config).run(inputs)
     assert float(torch.cosine_similarity(result.output, inputs).min()) >= 0.99
@@ -263,7 +275,9 @@ def test_same_seed_gives_the_same_bits() -> None:
         output.square().sum().backward()
         results.append([output.detach(), *(weight.grad for weight in processor.parameters())])
     assert all(torch.equal(one, two) for one, two in zip(*results, strict=True))
-    assert not torch.equal(create_processor(BUSY).mapper.input_weight, create_processor(BUSY.replace(seed=1)).mapper.input_weight)
+    assert not torch.equal(
+        create_processor(BUSY).mapper.input_weight, create_processor(BUSY.replace(seed=1)).mapper.input_weight
+    )
 
 
 def test_building_a_processor_leaves_the_global_generator_alone() -> None:
@@ -291,7 +305,9 @@ def test_autocast_keeps_energy_mass_and_position_in_float32() -> None:
 
 def test_trace_follows_every_flow_from_its_beginning_to_its_end() -> None:
     processor = build_model(BUSY, seed=2)
-    result = processor.run(torch.randn(3, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(0)), record=True)
+    result = processor.run(
+        torch.randn(3, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(0)), record=True
+    )
     trace, stats = result.trace, result.stats
     assert trace is not None
     begun = (trace.event >= 3).sum()

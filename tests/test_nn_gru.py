@@ -26,7 +26,9 @@ def test_nn_gru_values_and_gradients(dtype: torch.dtype, inputs: int, hidden: in
         weights = list((ours if not results else theirs).parameters())
         results.append([end.detach(), *torch.autograd.grad(end.sin().sum(), [start, *weights])])
     for one, two in zip(*results, strict=True):
-        torch.testing.assert_close(one, two, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype] * max(1, float(two.abs().max())))
+        torch.testing.assert_close(
+            one, two, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype] * max(1, float(two.abs().max()))
+        )
 
 
 def test_nn_gru_state_dict_loads_both_ways() -> None:

@@ -75,7 +75,9 @@ def assert_same_trace(result: FlowResult, samples: list[SampleResult]) -> None:
             assert int(trace.parent_id[index]) == record["parent_id"]
             assert EVENT_NAMES[int(trace.event[index])] == record["event"]
             figures = torch.tensor([*record["position"], record["level"], record["mass"]], dtype=torch.float64)
-            assert_close(torch.cat((trace.position[index], trace.level[index, None], trace.mass[index, None])), figures, VALUES)
+            assert_close(
+                torch.cat((trace.position[index], trace.level[index, None], trace.mass[index, None])), figures, VALUES
+            )
 
 
 def assert_same_statistics(result: FlowResult, samples: list[SampleResult]) -> None:
@@ -85,11 +87,15 @@ def assert_same_statistics(result: FlowResult, samples: list[SampleResult]) -> N
         assert stats.live[:, row].tolist() == sample.live + [0] * (stats.steps - steps)
         assert stats.refused[:steps, row].tolist() == sample.refused
         for name, event in (("arrived", "arrived"), ("faded", "faded"), ("spawned", "born")):
-            counts = [sum(r["event"] == event and r["step"] == step + 1 for r in sample.records) for step in range(steps)]
+            counts = [
+                sum(r["event"] == event and r["step"] == step + 1 for r in sample.records) for step in range(steps)
+            ]
             assert getattr(stats, name)[:steps, row].tolist() == counts
         for step in range(steps):
             levels = [r["level"] for r in sample.records if r["step"] == step + 1 and r["event"] != "born"]
-            assert_close(stats.mean_level[step, row], torch.tensor(sum(levels) / len(levels), dtype=torch.float64), VALUES)
+            assert_close(
+                stats.mean_level[step, row], torch.tensor(sum(levels) / len(levels), dtype=torch.float64), VALUES
+            )
         figures = {
             "arrived_mass": sum(flow.mass for flow in sample.arrived),
             "faded_mass": sum(flow.mass for flow in sample.faded),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 import math
 
@@ -94,17 +95,20 @@ def test_total_loss_weighs_its_terms() -> None:
 def test_learning_rate_warms_up_and_decays() -> None:
     config = SMALL.replace(warmup_steps=10, final_learning_rate_ratio=0.1)
     factors = [learning_rate_factor(step, 110, config) for step in range(110)]
-    assert factors[0] == pytest.approx(0.1) and factors[9] == 1.0 and factors[10] == 1.0
+    assert factors[0] == pytest.approx(0.1)
+    assert factors[9] == 1.0
+    assert factors[10] == 1.0
     assert factors[60] == pytest.approx(0.55)
     assert factors[-1] == pytest.approx(0.1, abs=0.01)
-    assert all(later <= earlier for earlier, later in zip(factors[10:], factors[11:], strict=False))
+    assert all(later <= earlier for earlier, later in itertools.pairwise(factors))
 
 
 def test_only_matrices_decay_and_fixed_faces_stay() -> None:
     processor = create_processor(SMALL.replace(learn_faces=False, weight_decay=0.1))
     optimizer = create_optimizer(processor, processor.config)
     decayed, others = (group["params"] for group in optimizer.param_groups)
-    assert {weight.dim() for weight in decayed} == {2} and all(weight.dim() != 2 for weight in others)
+    assert {weight.dim() for weight in decayed} == {2}
+    assert all(weight.dim() != 2 for weight in others)
     assert not any(weight is processor.mapper.input_weight for weight in decayed)
 
 
@@ -132,10 +136,20 @@ def test_the_same_seed_trains_to_the_same_bits() -> None:
 def test_figures_reach_the_observers_once_a_step() -> None:
     seen = Seen()
     EnergyTrainer(create_processor(SMALL), SMALL, observers=[seen]).fit(data())
-    assert seen.total_steps == 8 and seen.closed == 1
+    assert seen.total_steps == 8
+    assert seen.closed == 1
     assert [record["step"] for record in seen.records] == list(range(1, 9))
     assert [record["epoch"] for record in seen.records] == [1] * 4 + [2] * 4
-    plan = {"loss", "live", "mean_level", "arrived_share", "flow_steps_per_second", "memory_bytes", "loss_cosine", "gradient_norm"}
+    plan = {
+        "loss",
+        "live",
+        "mean_level",
+        "arrived_share",
+        "flow_steps_per_second",
+        "memory_bytes",
+        "loss_cosine",
+        "gradient_norm",
+    }
     assert all(plan <= set(record) for record in seen.records)
     assert all(math.isfinite(value) for record in seen.records for value in record.values())
     assert seen.records[0]["learning_rate"] == pytest.approx(0.5e-2)
@@ -184,7 +198,9 @@ def test_broken_model_folders_are_named(tmp_path) -> None:
         load_model(tmp_path)
     save_model(create_processor(SMALL), tmp_path)
     SMALL.replace(carrier_hidden_size=9).save(tmp_path / "config.json")
-    with pytest.raises(ValueError, match=r"carrier.child_offset has shape \(1, 2, 8\), its configuration wants \(1, 2, 9\)"):
+    with pytest.raises(
+        ValueError, match=r"carrier.child_offset has shape \(1, 2, 8\), its configuration wants \(1, 2, 9\)"
+    ):
         load_model(tmp_path)
     SMALL.save(tmp_path / "config.json")
     weights = (tmp_path / "model.safetensors").read_bytes()
@@ -206,7 +222,10 @@ def test_nonfinite_loss_names_step_rows_and_module_and_updates_nothing(monkeypat
     project = trainer.processor.neuron.project
     monkeypatch.setattr(project, "forward", lambda rows: torch.full((len(rows), 128), torch.nan))
     before = fingerprint(trainer)
-    with pytest.raises(NonFiniteError, match=r"step 1: not finite first in the output of module neuron.project; nothing was updated. Rows of the batch: \d+, "):
+    with pytest.raises(
+        NonFiniteError,
+        match=r"step 1: not finite first in the output of module neuron.project; nothing was updated. Rows of .*: \d+, ",
+    ):
         trainer.train(pairs().inputs, pairs().targets, epochs=1)
     assert fingerprint(trainer) == before
 
@@ -243,8 +262,16 @@ def test_observers_are_closed_when_training_fails() -> None:
         (torch.randn(4, 11), torch.randn(4, 8), "training pairs: inputs has width 11, the model expects 12"),
         (torch.randn(4, 12), torch.randn(4, 9), "training pairs: targets has width 9, the model expects 8"),
         (torch.randn(4, 12), torch.randn(5, 8), "inputs has 4 rows and targets 5"),
-        (torch.randn(4, 12).fill_(torch.nan), torch.randn(4, 8), "inputs has 4 rows with NaN or infinite numbers, first row 0"),
-        (torch.randn(4, 12), torch.randn(4, 8).index_fill(0, torch.tensor(2), torch.inf), "targets has 1 rows .*first row 2"),
+        (
+            torch.randn(4, 12).fill_(torch.nan),
+            torch.randn(4, 8),
+            "inputs has 4 rows with NaN or infinite numbers, first row 0",
+        ),
+        (
+            torch.randn(4, 12),
+            torch.randn(4, 8).index_fill(0, torch.tensor(2), torch.inf),
+            "targets has 1 rows .*first row 2",
+        ),
         (torch.randn(4, 12), torch.randn(4, 8).index_fill(0, torch.tensor(3), 0.0), "rows of zeros, first row 3"),
         (torch.randn(0, 12), torch.randn(0, 8), "holds nothing"),
         (torch.ones(4, 12, dtype=torch.int64), torch.randn(4, 8), "dtype torch.int64"),

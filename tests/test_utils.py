@@ -58,8 +58,16 @@ def test_context_is_on_every_record(tmp_path) -> None:
         logger.info("after")
     logger.info("outside")
     records = [json.loads(line) for line in path.read_text().splitlines()]
-    assert records[0] | {"time": 0} == {"time": 0, "level": "INFO", "message": "inside 1", "run": "first", "epoch": 2, "step": 7}
-    assert "step" not in records[1] and "run" not in records[2]
+    assert records[0] | {"time": 0} == {
+        "time": 0,
+        "level": "INFO",
+        "message": "inside 1",
+        "run": "first",
+        "epoch": 2,
+        "step": 7,
+    }
+    assert "step" not in records[1]
+    assert "run" not in records[2]
     assert "[run=first epoch=2 step=7]" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
@@ -83,7 +91,8 @@ def test_library_is_silent_until_asked() -> None:
 
 def test_device_manager_picks_and_says_why() -> None:
     devices = DeviceManager("cpu")
-    assert devices.device == torch.device("cpu") and devices.precision == "float32"
+    assert devices.device == torch.device("cpu")
+    assert devices.precision == "float32"
     assert devices.reason == "cpu (as asked), float32 (the choice on this device)"
     assert DeviceManager().device.type in ("cpu", "cuda", "mps")
     with DeviceManager("cpu", "bfloat16").autocast():
@@ -92,7 +101,9 @@ def test_device_manager_picks_and_says_why() -> None:
         assert torch.ones(2, 2).mm(torch.ones(2, 2)).dtype == torch.float32
 
 
-@pytest.mark.parametrize(("device", "precision"), [("gpu", "auto"), ("meta", "auto"), ("cuda:99", "auto"), ("cpu", "float8")])
+@pytest.mark.parametrize(
+    ("device", "precision"), [("gpu", "auto"), ("meta", "auto"), ("cuda:99", "auto"), ("cpu", "float8")]
+)
 def test_device_manager_names_what_is_not_there(device: str, precision: str) -> None:
     with pytest.raises(ValueError, match=f"'{device}'" if precision == "auto" else "'float8'"):
         DeviceManager(device, precision)
@@ -104,7 +115,8 @@ def test_memory_report_sees_a_large_tensor() -> None:
     large = torch.ones(30_000_000)
     after = devices.memory()
     assert after.used - before.used > 0.8 * large.numel() * 4
-    assert after.peak >= after.used and (after.total is None or after.total > after.used)
+    assert after.peak >= after.used
+    assert after.total is None or after.total > after.used
 
 
 def test_batch_helpers() -> None:

@@ -123,7 +123,8 @@ class EnergyConfig(BaseConfig):
             self.num_sites <= self.max_active_flows,
             "sites",
             self.sites,
-            f"one flow starts per site: raise max_active_flows = {self.max_active_flows} to {self.num_sites} or take fewer sites",
+            f"one flow starts per site: raise max_active_flows = {self.max_active_flows} to {self.num_sites}, "
+            "or take fewer sites",
         )
         widest = max(self.input_embedding_dim, self.output_embedding_dim)
         needed = math.ceil(widest / self.num_sites)
@@ -145,17 +146,37 @@ class EnergyConfig(BaseConfig):
             _require(self.max_jump >= 1, "max_jump", self.max_jump, "give at least 1, or null for no limit")
 
     def _validate_training(self) -> None:
-        _require(self.final_learning_rate_ratio <= 1, "final_learning_rate_ratio", self.final_learning_rate_ratio, "give a share of at most 1")
+        _require(
+            self.final_learning_rate_ratio <= 1,
+            "final_learning_rate_ratio",
+            self.final_learning_rate_ratio,
+            "give a share of at most 1",
+        )
         for name in ("learning_rate", "gradient_clip", "contrastive_temperature"):
             _require(getattr(self, name) > 0, name, getattr(self, name), "give a number above 0")
         weights = self.loss_weights
-        _require(bool(weights), "loss_cosine", self.loss_cosine, "every loss weight is 0: give at least one of loss_* a weight")
+        _require(
+            bool(weights),
+            "loss_cosine",
+            self.loss_cosine,
+            "every loss weight is 0: give at least one of loss_* a weight",
+        )
         if "cross_entropy" in weights:
             classes = self.target_classes
             fits = classes is not None and classes >= 2 and self.output_embedding_dim % classes == 0
-            _require(fits, "target_classes", classes, f"cross-entropy needs 2 or more that divide output_embedding_dim = {self.output_embedding_dim}")
+            _require(
+                fits,
+                "target_classes",
+                classes,
+                f"cross-entropy needs 2 or more that divide output_embedding_dim = {self.output_embedding_dim}",
+            )
         if "contrastive" in weights:
-            _require(self.batch_size >= 2, "batch_size", self.batch_size, "the contrastive loss compares pairs of a batch: give at least 2")
+            _require(
+                self.batch_size >= 2,
+                "batch_size",
+                self.batch_size,
+                "the contrastive loss compares pairs of a batch: give at least 2",
+            )
 
     @property
     def num_sites(self) -> int:
@@ -192,7 +213,8 @@ class EnergyConfig(BaseConfig):
 _AT_LEAST = {
     "lattice_depth": 2,
     "lattice_width lattice_height input_embedding_dim output_embedding_dim energy_dim initial_steps": 1,
-    "carrier_hidden_size carrier_num_layers neuron_hidden_dim neuron_output_dim max_active_flows batch_size epochs log_every": 1,
+    "carrier_hidden_size carrier_num_layers neuron_hidden_dim neuron_output_dim": 1,
+    "max_active_flows batch_size epochs log_every": 1,
     "max_spawn_per_step max_children energy_threshold weight_decay warmup_steps final_learning_rate_ratio seed": 0,
     "loss_mse loss_cosine loss_contrastive loss_cross_entropy": 0,
 }

@@ -22,7 +22,7 @@ class ModelCost(NamedTuple):
 
 
 def measure_cost(config: EnergyConfig) -> ModelCost:
-    """Count parameters and products from the layers' shapes, and measure what autograd keeps for one step on the CPU."""
+    """Count parameters and products from the layers' shapes; measure what autograd keeps for one step on the CPU."""
     processor = create_processor(config)
     carrier, neuron = processor.carrier, processor.neuron
     parts = {"neuron": neuron, "carrier GRU": carrier.gru, "carrier heads": (carrier.norm, carrier.heads)}
@@ -54,7 +54,7 @@ def _count(part: nn.Module | tuple[nn.Module, ...]) -> int:
 def _state_bytes(processor: FlowProcessor) -> int:
     flows = processor.launch(_probe(processor))
     tensors = [value for name, value in flows._asdict().items() if name != "next_id"]
-    return sum(value.numel() * value.element_size() for value in tensors) // flows.count
+    return sum(value.numel() * value.element_size() for value in tensors) // flows.size
 
 
 def _activation_bytes(processor: FlowProcessor) -> int:
@@ -70,8 +70,8 @@ def _activation_bytes(processor: FlowProcessor) -> int:
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         result = processor.step(flows)
-    assert result.outcome.shape[0] == flows.count  # the graph is alive until here, so no storage was reused
-    return sum(kept.values()) // flows.count
+    assert result.outcome.shape[0] == flows.size  # the graph is alive until here, so no storage was reused
+    return sum(kept.values()) // flows.size
 
 
 def _probe(processor: FlowProcessor) -> Tensor:

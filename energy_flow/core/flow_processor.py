@@ -61,11 +61,11 @@ class FlowProcessor(nn.Module):
             ledger.observe(result)
             arrivals.append(result.arrivals)
             flows = result.flows
-            if not flows.count:
+            if not flows.size:
                 break
-        if flows.count:
+        if flows.size:
             raise FloatingPointError(
-                f"{flows.count} flows are still inside the lattice after {self.config.max_steps} steps, more than its "
+                f"{flows.size} flows are still inside the lattice after {self.config.max_steps} steps, more than its "
                 "depth allows: their positions are not finite; look for NaN in the input or the weights"
             )
         return self._gather(arrivals, ledger, embeddings.shape[0])
@@ -107,8 +107,8 @@ class FlowProcessor(nn.Module):
         Returns:
             (3,) its new position, or None where it faded.
         """
-        if flow.count != 1:
-            raise ValueError(f"flow has {flow.count} rows; give one, or use step() for many")
+        if flow.size != 1:
+            raise ValueError(f"flow has {flow.size} rows; give one, or use step() for many")
         alone = flow._replace(position=position.view(1, 3), sample=flow.sample * 0, next_id=flow.next_id[:1])
         result = self.step(alone)
         return None if bool(result.outcome == FADED) else result.moved.position[0]
@@ -137,7 +137,7 @@ class FlowProcessor(nn.Module):
 
 
 def create_processor(config: EnergyConfig) -> FlowProcessor:
-    """Build lattice, neuron and processor with the weights that belong to `config.seed`; the global RNG is left alone."""
+    """Build lattice, neuron and processor with the weights of `config.seed`; the global RNG is left alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         return FlowProcessor(EnergyLattice(config), SimpleNeuron(config), config)
@@ -150,6 +150,8 @@ def _arrivals(moved: Flows, outcome: Tensor) -> Arrivals:
 
 def _check_input(embeddings: Tensor, width: int) -> None:
     if embeddings.dim() != 2 or embeddings.shape[1] != width or embeddings.shape[0] == 0:
-        raise ValueError(f"embeddings has shape {tuple(embeddings.shape)}; the model expects (rows, {width}) with at least one row")
+        raise ValueError(
+            f"embeddings has shape {tuple(embeddings.shape)}; the model expects (rows, {width}) with at least one row"
+        )
     if not embeddings.is_floating_point():
         raise ValueError(f"embeddings has dtype {embeddings.dtype}; convert them with .float()")

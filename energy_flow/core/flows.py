@@ -32,7 +32,7 @@ class Flows(NamedTuple):
     next_id: Tensor  # (B,)  int64, the id of the sample's next child
 
     @property
-    def count(self) -> int:
+    def size(self) -> int:
         """F, rows over the whole batch."""
         return self.mass.shape[0]
 

@@ -40,16 +40,16 @@ class PairSet:
             )
         for name, texts in (("input_texts", self.input_texts), ("target_texts", self.target_texts)):
             if len(texts) not in (0, len(self.inputs)):
-                raise ValueError(f"{name} has {len(texts)} texts for {len(self.inputs)} rows; give one for each row or none")
+                raise ValueError(
+                    f"{name} has {len(texts)} texts for {len(self.inputs)} rows; give one for each row or none"
+                )
 
     def __len__(self) -> int:
         return len(self.inputs)
 
     def head(self, count: int) -> PairSet:
         """The first `count` pairs."""
-        return PairSet(
-            self.inputs[:count], self.targets[:count], self.input_texts[:count], self.target_texts[:count]
-        )
+        return PairSet(self.inputs[:count], self.targets[:count], self.input_texts[:count], self.target_texts[:count])
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class TextBank:
         check_embeddings("bank embeddings", self.embeddings)
         if len(self.texts) != len(self.embeddings):
             raise ValueError(
-                f"the bank has {len(self.texts)} texts and {len(self.embeddings)} embeddings; give one embedding per text"
+                f"the bank has {len(self.texts)} texts and {len(self.embeddings)} embeddings; give one for each text"
             )
 
 
@@ -101,8 +101,12 @@ def check_embeddings(name: str, rows: Tensor, width: int | None = None) -> None:
     if not rows.is_floating_point():
         raise ValueError(f"{name} has dtype {rows.dtype}; embeddings are floating: convert them with .float()")
     if width is not None and rows.shape[1] != width:
-        raise ValueError(f"{name} has width {rows.shape[1]}, the model expects {width}; use data or a model of one width")
+        raise ValueError(
+            f"{name} has width {rows.shape[1]}, the model expects {width}; use data or a model of one width"
+        )
     finite = torch.isfinite(rows).all(dim=1)
     if not bool(finite.all()):
         bad = (~finite).nonzero().flatten()
-        raise ValueError(f"{name} has {len(bad)} rows with NaN or infinite numbers, first row {int(bad[0])}; remove them")
+        raise ValueError(
+            f"{name} has {len(bad)} rows with NaN or infinite numbers, first row {int(bad[0])}; remove them"
+        )

@@ -61,7 +61,12 @@ def read_shipped(folder: Path) -> PairData:
 
 
 def build_shipped(
-    wordnet: Path, folder: Path, encode: Callable[[Sequence[str]], Tensor], encoder_name: str, count: int = 20_000, seed: int = 0
+    wordnet: Path,
+    folder: Path,
+    encode: Callable[[Sequence[str]], Tensor],
+    encoder_name: str,
+    count: int = 20_000,
+    seed: int = 0,
 ) -> dict[str, object]:
     """Choose, embed and write the data set.
 
@@ -151,7 +156,9 @@ def choose_senses(senses: Iterable[Sense], count: int, seed: int) -> list[Sense]
             chosen.append(sense)
             if len(chosen) == count:
                 return chosen
-    raise ValueError(f"WordNet holds {len(chosen)} senses with a synset of their own, count asks for {count}; ask for fewer")
+    raise ValueError(
+        f"WordNet holds {len(chosen)} senses with a synset of their own, count asks for {count}; ask for fewer"
+    )
 
 
 def split_words(words: Sequence[str], seed: int) -> dict[str, int]:

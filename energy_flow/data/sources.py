@@ -23,7 +23,7 @@ def load_data(source: str, seed: int = 0) -> PairData:
 
     Args:
         source: `shipped`; the name of a synthetic task; or the path of a `.safetensors` file with the matrices
-            `inputs` (N, E in) and `targets` (N, E out), which is split at random: 80 % train, 10 % validation, 10 % test.
+            `inputs` (N, E in) and `targets` (N, E out), split at random: 80 % train, 10 % validation, 10 % test.
         seed: of the random parts.
 
     Raises:
@@ -57,10 +57,14 @@ def load_matrices(path: Path, names: tuple[str, ...]) -> dict[str, Tensor]:
     try:
         tensors = load_file(path)
     except SafetensorError as error:
-        raise ValueError(f"{path}: not a safetensors file ({error}); write it with safetensors.torch.save_file") from error
+        raise ValueError(
+            f"{path}: not a safetensors file ({error}); write it with safetensors.torch.save_file"
+        ) from error
     for name in names:
         if name not in tensors:
-            raise ValueError(f"{path}: holds {', '.join(tensors) or 'nothing'}, but not {name!r}; add the matrix {name!r}")
+            raise ValueError(
+                f"{path}: holds {', '.join(tensors) or 'nothing'}, but not {name!r}; add the matrix {name!r}"
+            )
         check_embeddings(f"{path}: {name}", tensors[name])
     return {name: tensors[name] for name in names}
 
@@ -70,8 +74,8 @@ def _split(name: str, pairs: PairSet, seed: int) -> PairData:
         raise ValueError(f"{name} has {len(pairs)} pairs; three splits need at least 10")
     order = torch.randperm(len(pairs), generator=torch.Generator().manual_seed(seed))
     tenth = len(pairs) // 10
-    parts = [
+    train, validation, test = (
         PairSet(pairs.inputs.index_select(0, rows), pairs.targets.index_select(0, rows))
         for rows in order.split((len(pairs) - 2 * tenth, tenth, tenth))
-    ]
-    return PairData(name, *parts)
+    )
+    return PairData(name, train, validation, test)

@@ -137,8 +137,11 @@ def _count_solutions(solution: Tensor, shown: Tensor, grids: Tensor) -> Tensor:
 def sudoku_grids() -> Tensor:
     """(288, 16) int64: every valid 4 x 4 sudoku, digits 1 to 4, row by row."""
     rows = list(itertools.permutations(range(1, SUDOKU_DIGITS + 1)))
-    valid = [top + second + third + last for top, second, third, last in itertools.product(rows, repeat=4)
-             if _columns_differ(top, second, third, last) and _boxes_differ(top, second) and _boxes_differ(third, last)]
+    valid = [
+        top + second + third + last
+        for top, second, third, last in itertools.product(rows, repeat=4)
+        if _columns_differ(top, second, third, last) and _boxes_differ(top, second) and _boxes_differ(third, last)
+    ]
     return torch.tensor(valid)
 
 

@@ -1,6 +1,6 @@
 """Train a small lattice to undo a fixed rotation of random embeddings, then look at one flow's path.
 
-    python -m energy_flow.examples.simple_training
+python -m energy_flow.examples.simple_training
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ def main(pairs: int = 2048, epochs: int = 8) -> float:
     for record in (trace.flow_id == 0).nonzero().flatten().tolist():
         x, y, z = trace.position[record].tolist()
         event = EVENT_NAMES[int(trace.event[record])]
-        print(f"flow 0, step {int(trace.step[record])}: ({x:.1f}, {y:.1f}, {z:.0f}), level {trace.level[record]:.2f}, {event}")
+        print(
+            f"flow 0, step {int(trace.step[record])}: ({x:.0f}, {y:.0f}, {z:.0f}), level {trace.level[record]:.2f}, {event}"
+        )
     return cosine
 
 

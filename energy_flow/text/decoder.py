@@ -32,8 +32,10 @@ class NearestTexts:
 
     def __init__(self, texts: Sequence[str], embeddings: Tensor) -> None:
         if len(texts) != len(embeddings):
-            raise ValueError(f"the bank has {len(texts)} texts and {len(embeddings)} embeddings; give one embedding per text")
-        self.texts = texts
+            raise ValueError(
+                f"the bank has {len(texts)} texts and {len(embeddings)} embeddings; give one embedding per text"
+            )
+        self.texts = list(texts)
         self._directions = F.normalize(embeddings, dim=1)
 
     def __call__(self, queries: Tensor, count: int = 5) -> list[list[Match]]:

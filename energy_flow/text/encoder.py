@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,11 +33,15 @@ class TextEncoder:
     def __init__(self, model: str = OFFLINE_MODEL, device: str = "cpu") -> None:
         if importlib.util.find_spec("sentence_transformers") is None:
             raise ImportError(f"embedding texts needs sentence-transformers: {_INSTALL}")
+        self.name = model
+        self._path = str(_offline_model_path() if model == OFFLINE_MODEL else model)
+        self._device = device
+
+    @cached_property
+    def _model(self) -> SentenceTransformer:
         from sentence_transformers import SentenceTransformer  # takes seconds to import
 
-        self.name = model
-        path = _offline_model_path() if model == OFFLINE_MODEL else model
-        self._model: SentenceTransformer = SentenceTransformer(str(path), device=device)
+        return SentenceTransformer(self._path, device=self._device)
 
     def __call__(self, texts: Sequence[str], batch_size: int = 64) -> Tensor:
         """Embed texts.
@@ -45,7 +50,11 @@ class TextEncoder:
             (len(texts), E) float32 rows of unit length, on the CPU.
         """
         rows = self._model.encode(
-            list(texts), batch_size=batch_size, convert_to_tensor=True, normalize_embeddings=True, show_progress_bar=False
+            list(texts),
+            batch_size=batch_size,
+            convert_to_tensor=True,
+            normalize_embeddings=True,
+            show_progress_bar=False,
         )
         return rows.to("cpu", torch.float32)
 

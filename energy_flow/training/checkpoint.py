@@ -1,4 +1,4 @@
-"""A trained model on disk: a folder with `model.safetensors` and `config.json`, written so that a crash cannot break it."""
+"""A trained model on disk: `model.safetensors` and `config.json`, written so that a crash cannot break them."""
 
 from __future__ import annotations
 

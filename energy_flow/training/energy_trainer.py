@@ -89,7 +89,9 @@ class EnergyTrainer:
         observers: Sequence[Observer] = (),
     ) -> None:
         if processor.config.to_dict() != config.to_dict():
-            raise ValueError("config differs from the processor's; build the processor from the configuration that trains it")
+            raise ValueError(
+                "config differs from the processor's; build the processor from the configuration that trains it"
+            )
         self.config = config
         self.devices = devices or DeviceManager(str(next(processor.parameters()).device), config.precision)
         self.processor = processor.to(self.devices.device)
@@ -201,7 +203,11 @@ class EnergyTrainer:
         log_flows(stats)
         losses = {"loss": loss} | {f"loss_{name}": term for name, term in terms.items()}
         rows_in_batch = loss.new_tensor(float(len(rows)))
-        return losses | {"gradient_norm": norm, "learning_rate": loss.new_tensor(rate), "rows": rows_in_batch} | _summary(stats)
+        return (
+            losses
+            | {"gradient_norm": norm, "learning_rate": loss.new_tensor(rate), "rows": rows_in_batch}
+            | _summary(stats)
+        )
 
     def _run(self, inputs: Tensor) -> tuple[Tensor, FlowStatistics]:
         with self.devices.autocast():
@@ -245,8 +251,8 @@ class EnergyTrainer:
             zero = (pairs.targets == 0).all(dim=1)
             if bool(zero.any()):
                 raise ValueError(
-                    f"{name}: targets has {int(zero.sum())} rows of zeros, first row {int(zero.nonzero()[0])}; they have no "
-                    "direction for the cosine: remove them, or train with loss_mse alone"
+                    f"{name}: targets has {int(zero.sum())} rows of zeros, first row {int(zero.nonzero()[0])}; they have "
+                    "no direction for the cosine: remove them, or train with loss_mse alone"
                 )
 
     def _open_observers(self, total_steps: int) -> None:

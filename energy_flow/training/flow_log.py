@@ -10,7 +10,9 @@ def log_flows(stats: FlowStatistics) -> None:
     """Log how the flows of a batch fared: a line per lattice step for energy and splits, one for the arrivals."""
     if is_on(DEBUG_ENERGY):
         columns = (stats.live.sum(1), _mean_level_per_step(stats), stats.faded.sum(1))
-        for step, (live, level, faded) in enumerate(zip(*(column.tolist() for column in columns), strict=True), start=1):
+        for step, (live, level, faded) in enumerate(
+            zip(*(column.tolist() for column in columns), strict=True), start=1
+        ):
             logger.log(DEBUG_ENERGY, "lattice step %d: %d live, mean level %.3f, %d faded", step, live, level, faded)
     if is_on(DEBUG_SPAWN):
         counts = zip(stats.spawned.sum(1).tolist(), stats.refused.sum(1).tolist(), strict=True)
@@ -27,5 +29,5 @@ def log_flows(stats: FlowStatistics) -> None:
         )
 
 
-def _mean_level_per_step(stats: FlowStatistics):  # noqa: ANN202
+def _mean_level_per_step(stats: FlowStatistics):
     return (stats.mean_level * stats.live).sum(1) / stats.live.sum(1).clamp_min(1)

@@ -123,7 +123,7 @@ class ProgressBar:
 
 
 def live_figures(record: Figures) -> str:
-    """The figures of a step in one line: loss, flows alive, mean level, percent arrived, flow-steps a second, memory."""
+    """One line: loss, flows alive, mean level, percent arrived, flow-steps a second, memory."""
     return (
         f"loss {record['loss']:.4f}  alive {record['live']:.1f}  level {record['mean_level']:.2f}  "
         f"arrived {100 * record['arrived_share']:.0f}%  {record['flow_steps_per_second'] / 1e3:.1f}k flow-steps/s  "

@@ -100,9 +100,22 @@ def _windows_memory() -> MemoryReport:
     """The working set, from the Win32 call K32GetProcessMemoryInfo."""
 
     class Counters(ctypes.Structure):
-        _fields_ = (("cb", ctypes.c_uint32), ("faults", ctypes.c_uint32)) + tuple(
-            (name, ctypes.c_size_t)
-            for name in ("peak", "used", "peak_paged", "paged", "peak_nonpaged", "nonpaged", "pagefile", "peak_pagefile")
+        _fields_ = (
+            ("cb", ctypes.c_uint32),
+            ("faults", ctypes.c_uint32),
+            *tuple(
+                (name, ctypes.c_size_t)
+                for name in (
+                    "peak",
+                    "used",
+                    "peak_paged",
+                    "paged",
+                    "peak_nonpaged",
+                    "nonpaged",
+                    "pagefile",
+                    "peak_pagefile",
+                )
+            ),
         )
 
     counters = Counters(cb=ctypes.sizeof(Counters))

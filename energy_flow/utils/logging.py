@@ -1,4 +1,4 @@
-"""The `energy_flow` logger: levels of its own that switch one by one, context on every record, console and JSON lines."""
+"""The `energy_flow` logger: special levels that switch one by one, context on every record, console and JSON lines."""
 
 from __future__ import annotations
 

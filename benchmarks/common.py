@@ -1,0 +1,64 @@
+"""What every benchmark shares: the machine in the result, spread, and a table on the terminal and on disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+import energy_flow
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def machine() -> dict[str, Any]:
+    """Processor, threads, accelerator and versions."""
+    return {
+        "processor": _processor(),
+        "torch_threads": torch.get_num_threads(),
+        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "energy_flow": energy_flow.__version__,
+        "system": platform.system(),
+    }
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Median, least and largest."""
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+
+def publish(name: str, question: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], **extra: Any) -> None:
+    """Print the table, and write it with the machine to `benchmarks/results/NAME.json`."""
+    where = machine()
+    table = Table(*columns, title=question, title_justify="left")
+    for row in rows:
+        table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row))
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    console.print(table)
+    console.print("  ".join(f"{key} {value}" for key, value in where.items()), highlight=False)
+    RESULTS.mkdir(exist_ok=True)
+    result = {
+        "question": question,
+        "machine": where,
+        "columns": list(columns),
+        "rows": [list(row) for row in rows],
+    } | extra
+    (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores"
