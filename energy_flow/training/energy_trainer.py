@@ -251,8 +251,8 @@ class EnergyTrainer:
             zero = (pairs.targets == 0).all(dim=1)
             if bool(zero.any()):
                 raise ValueError(
-                    f"{name}: targets has {int(zero.sum())} rows of zeros, first row {int(zero.nonzero()[0])}; they have "
-                    "no direction for the cosine: remove them, or train with loss_mse alone"
+                    f"{name}: targets has {int(zero.sum())} rows of zeros, first row {int(zero.nonzero()[0])}; they "
+                    "have no direction for the cosine: remove them, or train with loss_mse alone"
                 )
 
     def _open_observers(self, total_steps: int) -> None:
