@@ -76,7 +76,7 @@ class Train:
         trainer.fit(data)
         best = EnergyTrainer(load_model(folder / "best"), self.settings, devices=devices)
         _print_scores(best, data, data.test, f"{data.name}: test split, best weights of {folder}")
-        _print_examples(best, data, data.test.head(self.examples))
+        _print_examples(best, data, data.test.spaced(self.examples))
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ class Predict:
             outputs = trainer.predict(TextEncoder()(self.texts))
             _print_nearest(data, self.texts, outputs, self.top)
         else:
-            outputs = _print_examples(trainer, data, data.test.head(self.examples), self.top)
+            outputs = _print_examples(trainer, data, data.test.spaced(self.examples), self.top)
         if self.output is not None:
             _save_outputs(self.output, outputs)
 
@@ -245,7 +245,7 @@ def _configured_default(command: Any, arguments: Sequence[str]) -> Any:
     early.add_argument("--data", default=SHIPPED)
     early.add_argument("--device", default="auto")
     known, _ = early.parse_known_args(arguments)
-    fields = read_fields(known.config) if known.config else {}
+    fields = read_fields(known.config, EnergyConfig) if known.config else {}
     if command is Info:
         preset = known.preset or Info.preset
         return Info(preset, known.config, create_config(preset, **fields))

@@ -86,7 +86,7 @@ def test_files_round_trip(tmp_path, suffix: str) -> None:
 def test_yaml_numbers_without_a_point_are_numbers(tmp_path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text("learning_rate: 1e-3\nsites: [8, 3]\nmax_jump: null\n")
-    config = create_config("tiny", **read_fields(path))
+    config = create_config("tiny", **read_fields(path, EnergyConfig))
     assert (config.learning_rate, config.sites, config.max_jump) == (1e-3, (8, 3), None)
 
 
@@ -134,6 +134,7 @@ def test_unknown_preset_is_named() -> None:
     [
         ("config.json", "{\n  'a': 1}", "config.json:2: not JSON"),
         ("config.json", "[1]", "holds a list"),
+        ("config.json", '{"sead": 1}', "config.json: sead: no such field in EnergyConfig; did you mean seed"),
         ("config.yaml", "a: [", "not YAML"),
         ("config.toml", "", "suffix is '.toml'"),
         ("nothing.json", None, "no such file"),
@@ -144,7 +145,7 @@ def test_bad_files_are_named(tmp_path, name: str, text: str | None, words: str) 
     if text is not None:
         path.write_text(text)
     with pytest.raises(ValueError, match=words):
-        read_fields(path)
+        read_fields(path, EnergyConfig)
 
 
 def test_presets_change_fields_that_exist() -> None:

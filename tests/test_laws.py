@@ -300,7 +300,9 @@ def test_autocast_keeps_energy_mass_and_position_in_float32() -> None:
     result.output.square().sum().backward()
     assert bool(torch.isfinite(inputs.grad).all())
     stats = result.stats
+    assert int(stats.spawned.sum()) > 0
     assert torch.equal(stats.launched + stats.spawned.sum(0), stats.arrived.sum(0) + stats.faded.sum(0))
+    torch.testing.assert_close(stats.arrived_mass + stats.faded_mass, torch.full((8,), 6.0), rtol=0, atol=1e-5)
 
 
 def test_trace_follows_every_flow_from_its_beginning_to_its_end() -> None:
@@ -348,3 +350,16 @@ def test_nan_in_the_weights_ends_with_an_error_and_not_in_a_loop() -> None:
 def test_wrong_inputs_are_named(inputs: torch.Tensor, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         create_processor(BUSY)(inputs)
+
+
+def test_equal_children_go_by_flow_id_whatever_the_order_of_rows() -> None:
+    config = BUSY.replace(max_spawn_per_step=3)
+    processor = create_processor(config)
+    flows = processor.launch(torch.ones(2, 12))
+    flows = flows._replace(energy=torch.ones_like(flows.energy))
+    expected = [(0, 0, 6), (0, 0, 7), (0, 1, 8), (1, 0, 6), (1, 0, 7), (1, 1, 8)]
+    for seed in range(5):
+        order = torch.randperm(flows.size, generator=torch.Generator().manual_seed(seed))
+        children = processor.step(flows.rows(order)).children
+        columns = (children.sample.tolist(), children.parent_id.tolist(), children.flow_id.tolist())
+        assert sorted(zip(*columns, strict=True)) == expected

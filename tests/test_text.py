@@ -35,3 +35,8 @@ def test_encoder_says_how_to_install_what_is_missing(monkeypatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"pip install 'energy-flow\[text\]'"):
         TextEncoder()
+
+
+def test_a_bank_row_without_direction_is_named() -> None:
+    with pytest.raises(ValueError, match="'b' has a zero embedding"):
+        NearestTexts(["a", "b"], torch.tensor([[1.0, 0.0], [0.0, 0.0]]))

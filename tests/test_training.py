@@ -230,11 +230,12 @@ def test_nonfinite_loss_names_step_rows_and_module_and_updates_nothing(monkeypat
     assert fingerprint(trainer) == before
 
 
-def test_nonfinite_parameter_is_named() -> None:
+@pytest.mark.parametrize("name", ["carrier.gru.weight_hh_l0", "mapper.output_weight"])
+def test_nonfinite_parameter_is_named(name: str) -> None:
     trainer = EnergyTrainer(create_processor(SMALL), SMALL)
     with torch.no_grad():
-        trainer.processor.carrier.gru.weight_hh_l0[0, 0] = torch.inf
-    with pytest.raises(NonFiniteError, match="parameter carrier.gru.weight_hh_l0"):
+        trainer.processor.get_parameter(name)[0, 0] = torch.inf
+    with pytest.raises(NonFiniteError, match=f"not finite first in parameter {name}"):
         trainer.train(pairs().inputs, pairs().targets, epochs=1)
 
 

@@ -75,14 +75,15 @@ class BaseConfig:
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read a configuration that `save` wrote."""
-        return cls.from_dict(read_fields(path))
+        return cls.from_dict(read_fields(path, cls))
 
 
-def read_fields(path: str | Path) -> dict[str, Any]:
-    """Read the fields that a `.json`, `.yaml` or `.yml` file sets.
+def read_fields(path: str | Path, config: type[BaseConfig]) -> dict[str, Any]:
+    """Read the fields of a configuration that a `.json`, `.yaml` or `.yml` file sets.
 
     Raises:
-        ValueError: no such file, another suffix, or a text that is not a mapping; names file and line.
+        ValueError: no such file, another suffix, a text that is not a mapping, or a field that `config` does not
+            know; names file and line.
     """
     path = Path(path)
     if not path.is_file():
@@ -96,6 +97,10 @@ def read_fields(path: str | Path) -> dict[str, Any]:
         raise ValueError(f"{path}: {error}") from error
     if not isinstance(fields, dict):
         raise ValueError(f"{path}: holds a {type(fields).__name__}; give a mapping of field names to values")
+    try:
+        _refuse_unknown(config, fields)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     return fields
 
 

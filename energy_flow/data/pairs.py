@@ -47,9 +47,11 @@ class PairSet:
     def __len__(self) -> int:
         return len(self.inputs)
 
-    def head(self, count: int) -> PairSet:
-        """The first `count` pairs."""
-        return PairSet(self.inputs[:count], self.targets[:count], self.input_texts[:count], self.target_texts[:count])
+    def spaced(self, count: int) -> PairSet:
+        """At most `count` pairs at equal distances, always the same ones: examples to look at."""
+        step = max(1, len(self) // max(1, count))
+        rows = slice(0, step * count, step)
+        return PairSet(self.inputs[rows], self.targets[rows], self.input_texts[rows], self.target_texts[rows])
 
 
 @dataclass(frozen=True)

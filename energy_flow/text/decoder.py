@@ -35,6 +35,10 @@ class NearestTexts:
             raise ValueError(
                 f"the bank has {len(texts)} texts and {len(embeddings)} embeddings; give one embedding per text"
             )
+        zero = (embeddings == 0).all(dim=1)
+        if bool(zero.any()):
+            text = texts[int(zero.nonzero()[0])]
+            raise ValueError(f"the bank's text {text!r} has a zero embedding, so no direction; remove it")
         self.texts = list(texts)
         self._directions = F.normalize(embeddings, dim=1)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from ..utils.logging import logger
 
@@ -90,27 +91,33 @@ class TensorBoardCurves:
                 self._writer.add_scalar(f"{kind}/{name}", value, int(record["step"]))
 
 
+class _BarAndFigures(Progress):
+    """A bar, and a line of figures below it."""
+
+    figures = ""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """What is shown, from the top."""
+        yield self.make_tasks_table(self.tasks)
+        yield Text(self.figures)
+
+
 class ProgressBar:
     """A bar with the live figures."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self._progress = Progress(
-            TextColumn("training"),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[figures]}"),
-            console=console,
-        )
+        columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._progress = _BarAndFigures(*columns, console=console)
 
     def start(self, total_steps: int) -> None:
         """Show the bar."""
         self._progress.start()
-        self._task = self._progress.add_task("training", total=total_steps, figures="")
+        self._task = self._progress.add_task("training", total=total_steps)
 
     def observe(self, records: Sequence[Figures]) -> None:
         """Move the bar and show the newest figures."""
-        self._progress.update(self._task, advance=len(records), figures=live_figures(records[-1]))
+        self._progress.figures = live_figures(records[-1])
+        self._progress.update(self._task, advance=len(records))
 
     def validate(self, record: Figures) -> None:
         """Print a line above the bar."""
