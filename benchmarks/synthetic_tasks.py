@@ -19,7 +19,7 @@ from energy_flow.core import create_processor
 from energy_flow.data import TASKS, PairData, make_task
 from energy_flow.data.sources import data_settings
 from energy_flow.training import EnergyTrainer
-from energy_flow.training.observers import Figures
+from energy_flow.training.observers import Example, Figures
 
 BATCH = 128
 CONFIG: dict[str, Any] = {
@@ -63,7 +63,7 @@ class Watch:
         self.coverage += [record["coverage"] for record in records]
         self.last = records[-1]
 
-    def validate(self, record: Figures) -> None:
+    def validate(self, record: Figures, examples: Sequence[Example]) -> None:
         pass
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ ALLOWED = {
     "text": set(),
     "viz": set(),
     "core": {"config"},
-    "training": {"config", "core", "data", "utils"},
+    "training": {"config", "core", "data", "text", "utils"},
 }
 FORBIDDEN_IN_CORE = {"logging", "time", "rich", "tqdm"}
 

@@ -58,8 +58,9 @@ class Seen:
     def observe(self, records) -> None:
         self.records += records
 
-    def validate(self, record) -> None:
+    def validate(self, record, examples) -> None:
         self.validations.append(record)
+        self.examples = examples
 
     def close(self) -> None:
         self.closed += 1
@@ -100,7 +101,7 @@ def test_learning_rate_warms_up_and_decays() -> None:
     assert factors[10] == 1.0
     assert factors[60] == pytest.approx(0.55)
     assert factors[-1] == pytest.approx(0.1, abs=0.01)
-    assert all(later <= earlier for earlier, later in itertools.pairwise(factors))
+    assert all(later <= earlier for earlier, later in itertools.pairwise(factors[10:]))
 
 
 def test_only_matrices_decay_and_fixed_faces_stay() -> None:
@@ -154,6 +155,23 @@ def test_figures_reach_the_observers_once_a_step() -> None:
     assert all(math.isfinite(value) for record in seen.records for value in record.values())
     assert seen.records[0]["learning_rate"] == pytest.approx(0.5e-2)
     assert [record["epoch"] for record in seen.validations] == [1, 2]
+
+
+def test_validation_examples_are_decoded_and_always_the_same_rows(tmp_path) -> None:
+    seen, part = Seen(), pairs(10, 1)
+    words, givens = [f"word {row}" for row in range(10)], [f"definition {row}" for row in range(10)]
+    named = PairSet(part.inputs, part.targets, givens, words)
+    texts = PairData("texts", pairs(30, 0), named, named, TextBank(words, part.targets))
+    EnergyTrainer(create_processor(SMALL), SMALL, tmp_path, observers=[seen]).fit(texts)
+    assert [example.given for example in seen.examples] == ["definition 0", "definition 3", "definition 6"]
+    assert [example.wanted for example in seen.examples] == ["word 0", "word 3", "word 6"]
+    assert all(len(set(example.found)) == 3 for example in seen.examples)
+    validation = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()][-1]
+    assert validation["examples"][1] == {
+        "given": "definition 3",
+        "wanted": "word 3",
+        "found": list(seen.examples[1].found),
+    }
 
 
 def test_run_folder_holds_everything(tmp_path) -> None:

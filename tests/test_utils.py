@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import io
 import json
-import logging
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -86,7 +87,9 @@ def test_unknown_levels_are_named(arguments) -> None:
 
 
 def test_library_is_silent_until_asked() -> None:
-    assert any(isinstance(handler, logging.NullHandler) for handler in logging.getLogger("energy_flow").handlers)
+    code = "from energy_flow.utils import logger; logger.warning('a word')"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (ran.stdout, ran.stderr) == ("", "")
 
 
 def test_device_manager_picks_and_says_why() -> None:

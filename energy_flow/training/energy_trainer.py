@@ -18,6 +18,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from ..config import EnergyConfig
 from ..core import FlowProcessor, FlowStatistics
 from ..data.pairs import PairData, PairSet, TextBank, check_embeddings
+from ..text.decoder import NearestTexts
 from ..utils.device_manager import DeviceManager
 from ..utils.helpers import batch_slices, epoch_order
 from ..utils.logging import log_context, logger
@@ -26,9 +27,10 @@ from .diagnosis import NonFiniteError, first_nonfinite, first_nonfinite_gradient
 from .flow_log import log_flows
 from .losses import DIRECTIONAL, total_loss
 from .metrics import EmbeddingMetrics, measure
-from .observers import Figures, Observer, run_folder_observers
+from .observers import Example, Figures, Observer, run_folder_observers
 from .schedule import create_optimizer, learning_rate_factor
 
+EXAMPLES = 3  # of the validation set, decoded after every epoch
 RUN_FILES = ("config.json", "metrics.jsonl", "log.jsonl", "tensorboard", "best", "last")
 
 
@@ -174,8 +176,9 @@ class EnergyTrainer:
             return EpochReport(epoch, train_loss, None, None)
         loss, metrics = self._validate(validation, bank)
         record = {"step": progress.step, "epoch": epoch, "loss": loss, "train_loss": train_loss} | metrics.to_dict()
+        examples = self._decode_examples(validation, bank)
         for observer in self._observers:
-            observer.validate(record)
+            observer.validate(record, examples)
         return EpochReport(epoch, train_loss, loss, metrics)
 
     def _train_step(self, pairs: PairSet, rows: Tensor, progress: _Progress) -> dict[str, Tensor]:
@@ -222,6 +225,15 @@ class EnergyTrainer:
             loss, _ = total_loss(outputs[rows], pairs.targets[rows], self.config)
             total += float(loss) * len(outputs[rows])
         return total / len(pairs), measure(outputs, pairs, bank)
+
+    def _decode_examples(self, pairs: PairSet, bank: TextBank | None) -> list[Example]:
+        """The same few rows of the validation set at every look, decoded to the nearest texts."""
+        if bank is None or not pairs.input_texts:
+            return []
+        shown = pairs.spaced(EXAMPLES)
+        nearest = NearestTexts(bank.texts, bank.embeddings)(self.predict(shown.inputs), min(3, len(bank.texts)))
+        found = [tuple(match.text for match in matches) for matches in nearest]
+        return [Example(*row) for row in zip(shown.input_texts, shown.target_texts, found, strict=True)]
 
     def _report(self, progress: _Progress) -> None:
         """Bring the figures of the pending steps to the CPU in one transfer, and tell the observers."""

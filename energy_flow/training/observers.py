@@ -6,7 +6,7 @@ import importlib.util
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -15,6 +15,17 @@ from rich.text import Text
 from ..utils.logging import logger
 
 Figures = Mapping[str, float]
+
+
+class Example(NamedTuple):
+    """An output of the validation set in words."""
+
+    given: str
+    wanted: str
+    found: tuple[str, ...]  # the nearest texts of the bank
+
+    def __str__(self) -> str:
+        return f"{self.given} -> {', '.join(self.found)} (wanted: {self.wanted})"
 
 
 class Observer(Protocol):
@@ -26,8 +37,8 @@ class Observer(Protocol):
     def observe(self, records: Sequence[Figures]) -> None:
         """Some steps have been taken; one record each."""
 
-    def validate(self, record: Figures) -> None:
-        """The validation set has been measured."""
+    def validate(self, record: Figures, examples: Sequence[Example]) -> None:
+        """The validation set has been measured; where its targets are texts, some outputs have been decoded."""
 
     def close(self) -> None:
         """The run has ended, whether well or not."""
@@ -48,9 +59,10 @@ class MetricsFile:
             self._write("train", record)
         self._file.flush()
 
-    def validate(self, record: Figures) -> None:
-        """Write the validation."""
-        self._write("validation", record)
+    def validate(self, record: Figures, examples: Sequence[Example]) -> None:
+        """Write the validation, and its examples as a list of texts."""
+        decoded = [example._asdict() for example in examples]
+        self._write("validation", dict(record) | ({"examples": decoded} if decoded else {}))
         self._file.flush()
 
     def close(self) -> None:
@@ -77,9 +89,12 @@ class TensorBoardCurves:
         for record in records:
             self._write("train", record)
 
-    def validate(self, record: Figures) -> None:
-        """Write the validation."""
+    def validate(self, record: Figures, examples: Sequence[Example]) -> None:
+        """Write the validation, and its examples as text."""
         self._write("validation", record)
+        if examples:
+            lines = "\n\n".join(str(example) for example in examples)
+            self._writer.add_text("validation/examples", lines, int(record["step"]))
 
     def close(self) -> None:
         """Bring everything to the disk."""
@@ -119,10 +134,12 @@ class ProgressBar:
         self._progress.figures = live_figures(records[-1])
         self._progress.update(self._task, advance=len(records))
 
-    def validate(self, record: Figures) -> None:
-        """Print a line above the bar."""
+    def validate(self, record: Figures, examples: Sequence[Example]) -> None:
+        """Print the figures and the decoded examples above the bar."""
         figures = "  ".join(f"{name} {value:.4g}" for name, value in record.items() if name not in ("step", "epoch"))
         self._progress.console.print(f"epoch {record['epoch']:.0f}  validation: {figures}", highlight=False)
+        for example in examples:
+            self._progress.console.print(f"    {example}", highlight=False, markup=False)
 
     def close(self) -> None:
         """Leave the terminal as it was."""

@@ -47,4 +47,4 @@ def cost_table(title: str, parameters: Mapping[str, int], flops: Mapping[str, in
 def _figure(value: float | None) -> str:
     if value is None:
         return "-"
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.4f}"
+    return f"{value:.4g}"
