@@ -32,6 +32,8 @@ try:
 except ImportError:
     sys.exit("energy-flow: error: the command line needs tyro: pip install 'energy-flow[cli]'")
 
+from .cli_data import DATA_COMMANDS
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -52,7 +54,8 @@ class Train:
     config: Path | None = None
     """.json or .yaml file with fields of the configuration"""
     data: str = SHIPPED
-    """shipped, a synthetic task (identity, rotation, conditional-permutation, sudoku-4), or a .safetensors file"""
+    """shipped, a pair-set folder, a .safetensors file, or a synthetic task (identity, rotation,
+    conditional-permutation, sudoku-4)"""
     run: Path | None = None
     """run folder for weights, metrics and curves; by default runs/ with the time of day"""
     overwrite: bool = False
@@ -86,7 +89,7 @@ class Evaluate:
     model: tyro.conf.Positional[Path]
     """model folder, such as runs/NAME/best"""
     data: str = SHIPPED
-    """shipped, a synthetic task, or a .safetensors file"""
+    """shipped, a synthetic task, a folder, or a .safetensors file"""
     split: Literal["train", "validation", "test"] = "test"
     """which split"""
     device: str = "auto"
@@ -169,30 +172,12 @@ class Info:
         console.print(f"                   {4 * sum(cost.parameters.values()) / 2**20:,.1f} MiB of weights")
 
 
-@dataclass(frozen=True)
-class BuildShipped:
-    """Build the data set that comes with the package again, from an installed WordNet 3.0 (needs the extra text)."""
-
-    output: tyro.conf.Positional[Path]
-    """new folder for the files"""
-    wordnet: Path = Path("/usr/share/wordnet")
-    """folder of WordNet's database files (data.noun, ...), as the Debian package wordnet-base installs them"""
-
-    def __call__(self) -> None:
-        """Build and print the card."""
-        from .data.shipped import build_shipped
-
-        encoder = TextEncoder()
-        console.print_json(data=build_shipped(self.wordnet, self.output, encoder, encoder.name))
-
-
 def _show_data_commands() -> None:
     """Build data sets: see `energy-flow data --help`."""
     parse(["data", "--help"])
 
 
 CONFIGURED: dict[str, Any] = {"train": Train, "info": Info}
-DATA_COMMANDS: dict[str, Any] = {"build-shipped": BuildShipped}
 COMMANDS: dict[str, Any] = CONFIGURED | {"evaluate": Evaluate, "predict": Predict, "data": _show_data_commands}
 
 

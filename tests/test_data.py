@@ -182,7 +182,7 @@ def test_rotation_keeps_lengths_and_splits_differ() -> None:
     ("build", "words"),
     [
         (lambda: make_task("riddle", 10), "task = 'riddle'; give one of identity"),
-        (lambda: load_data("nowhere.safetensors"), "neither a file nor one of shipped, identity"),
+        (lambda: load_data("nowhere.safetensors"), "neither a file, nor a folder, nor one of shipped, identity"),
         (lambda: PairSet(torch.ones(2, 2), torch.ones(2, 2), input_texts=["a"]), "input_texts has 1 texts for 2 rows"),
         (lambda: TextBank(["a"], torch.ones(2, 2)), "1 texts and 2 embeddings"),
     ],

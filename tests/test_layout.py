@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "energy_flow"
 ALLOWED = {
     "config": set(),
     "utils": set(),
-    "data": set(),
+    "data": {"utils"},
     "text": set(),
     "viz": set(),
     "core": {"config"},

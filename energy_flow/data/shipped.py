@@ -6,7 +6,6 @@ once, so that neither a test word nor a test definition is seen in training.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import random
 from collections.abc import Callable, Iterable, Sequence
@@ -17,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ..utils.files import sha256_of
 from .pairs import PairData, PairSet, TextBank
 from .wordnet import Sense, read_senses
 
@@ -112,7 +112,7 @@ def build_shipped(
         "pairs": len(senses),
         "words": len(words),
         "pairs_per_split": {name: int((vectors["split_of"] == row).sum()) for row, name in enumerate(SPLITS)},
-        "sha256": {name: _sha256(folder / name) for name in (_VECTORS, _DEFINITIONS, _WORDS)},
+        "sha256": {name: sha256_of(folder / name) for name in (_VECTORS, _DEFINITIONS, _WORDS)},
     }
     (folder / _CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8", newline="\n")
     return card
@@ -128,7 +128,7 @@ def check_files(folder: Path) -> dict[str, object]:
         path = folder / name
         if not path.is_file():
             raise ValueError(f"{path}: no such file, though the card names it; install the package again")
-        if _sha256(path) != expected:
+        if sha256_of(path) != expected:
             raise ValueError(f"{path}: the checksum differs from the card's {expected[:12]}; install the package again")
     return card
 
@@ -187,7 +187,3 @@ def _read_lines(path: Path) -> list[str]:
 
 def _write_lines(path: Path, lines: Sequence[str]) -> None:
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

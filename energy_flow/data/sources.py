@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from .pair_folder import load_pair_folder
 from .pairs import PairData, PairSet, check_embeddings
 from .shipped import load_shipped
 from .tasks import TASKS, make_task
@@ -22,7 +23,8 @@ def load_data(source: str, seed: int = 0) -> PairData:
     """Load a data set.
 
     Args:
-        source: `shipped`; the name of a synthetic task; or the path of a `.safetensors` file with the matrices
+        source: `shipped`; the name of a synthetic task; the folder of a pair set that `energy-flow data embed` made;
+            or the path of a `.safetensors` file with the matrices
             `inputs` (N, E in) and `targets` (N, E out), split at random: 80 % train, 10 % validation, 10 % test.
         seed: of the random parts.
 
@@ -34,8 +36,10 @@ def load_data(source: str, seed: int = 0) -> PairData:
     if source in TASKS:
         return make_task(source, TASK_ROWS, seed=seed)
     path = Path(source)
+    if path.is_dir():
+        return load_pair_folder(path)
     if not path.is_file():
-        raise ValueError(f"data = {source!r}: neither a file nor one of {', '.join((SHIPPED, *TASKS))}")
+        raise ValueError(f"data = {source!r}: neither a file, nor a folder, nor one of {', '.join((SHIPPED, *TASKS))}")
     matrices = load_matrices(path, ("inputs", "targets"))
     return _split(path.stem, PairSet(matrices["inputs"].float(), matrices["targets"].float()), seed)
 

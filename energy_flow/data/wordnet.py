@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 PARTS_OF_SPEECH = ("noun", "verb", "adj", "adv")
 _ADJECTIVE_MARKER = re.compile(r"\((a|p|ip)\)$")
@@ -38,6 +39,59 @@ def read_senses(directory: str | Path) -> Iterator[Sense]:
             if (sense.word, sense.definition) not in seen:
                 seen.add((sense.word, sense.definition))
                 yield sense
+
+
+def build_wordnet(
+    directory: Path, folder: Path, excluded: Iterable[str] = (), synsets_too: bool = False
+) -> dict[str, Any]:
+    """Write every pair of definition and word to `pairs.jsonl`, and a card beside it.
+
+    Args:
+        directory: WordNet's database files.
+        folder: a new folder.
+        excluded: words whose definitions are left out.
+        synsets_too: leave out every synset that holds an excluded word, so that no synonym brings its definition back.
+
+    Returns:
+        the card.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise ValueError(f"{folder} holds files already; give a new folder")
+    senses, words = list(read_senses(directory)), {word.lower() for word in excluded}
+    synsets = {sense.synset for sense in senses if sense.word in words} if synsets_too else set()
+    kept = [sense for sense in senses if sense.word not in words and sense.synset not in synsets]
+    if not kept:
+        raise ValueError(f"{folder}: every pair is excluded; exclude fewer words")
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "pairs.jsonl").open("w", encoding="utf-8", newline="\n") as file:
+        for sense in kept:
+            file.write(json.dumps({"input": sense.definition, "target": sense.word, "synset": sense.synset}) + "\n")
+    card = {
+        "name": "wordnet",
+        "what": "definitions of WordNet 3.0 (input) and the single words they define (target)",
+        "made_by": "energy-flow data build wordnet",
+        "licence": "WordNet 3.0 licence: free to use, copy, modify and distribute with its notice",
+        "pairs": len(kept),
+        "words": len({sense.word for sense in kept}),
+        "excluded_words": len(words),
+        "excluded_pairs": len(senses) - len(kept),
+        "synsets_excluded_too": synsets_too,
+    }
+    (folder / "card.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8", newline="\n")
+    return card
+
+
+def read_words(path: Path) -> list[str]:
+    """Read words, one a line, or from a JSON list of objects with `word`, as the published test sets are."""
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; give a file of words, one a line, or a JSON list with `word`")
+    text = path.read_text(encoding="utf-8")
+    if not text.lstrip().startswith("["):
+        return [line.strip() for line in text.splitlines() if line.strip()]
+    try:
+        return [entry["word"] for entry in json.loads(text)]
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: not a JSON list of objects with `word`: {error}") from error
 
 
 def definition_of(gloss: str) -> str:

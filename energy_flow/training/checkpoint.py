@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -13,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from ..config import EnergyConfig
 from ..core import FlowProcessor, create_processor
+from ..utils.files import replace_file
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
@@ -48,24 +47,6 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> FlowPr
     _check_shapes(folder / WEIGHTS, processor.state_dict(), state)
     processor.load_state_dict(state)
     return processor.to(device)
-
-
-def replace_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file beside `path`, bring it to the disk, and put it in its place in one move."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(temporary)
-        with temporary.open("rb+") as written:
-            os.fsync(written.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    if os.name == "posix":  # Windows has no handle on a folder to flush
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def _check_shapes(path: Path, wanted: dict[str, torch.Tensor], found: dict[str, torch.Tensor]) -> None:

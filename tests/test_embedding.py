@@ -1,0 +1,241 @@
+"""Text files to pair sets on disk: bad rows by name, resuming, and the same bits however often it was interrupted."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from energy_flow.data import load_data
+from energy_flow.data.embedding import EmbedJob
+from energy_flow.data.pair_folder import read_manifest, split_of
+from energy_flow.data.text_rows import BadRowError, PairRows
+from energy_flow.data.wordnet import build_wordnet, read_words
+
+from .test_data import write_wordnet
+
+PAIRS = [(f"definition number {row}", f"word{row % 700}") for row in range(2500)]
+
+
+class ToyEncoder:
+    """Eight numbers from the letters; can die after some rows, as a killed process would."""
+
+    name = "toy"
+
+    def __init__(self, dies_after: int | None = None) -> None:
+        self.seen = 0
+        self.dies_after = dies_after
+
+    def __call__(self, texts):
+        if self.dies_after is not None and self.seen + len(texts) > self.dies_after:
+            raise KeyboardInterrupt
+        self.seen += len(texts)
+        rows = torch.tensor([[float(ord(text[-1 - place])) - 90 for place in range(5)] for text in texts])
+        return torch.nn.functional.normalize(rows, dim=1)
+
+
+def write_jsonl(path: Path, pairs=PAIRS) -> Path:
+    path.write_text("".join(json.dumps({"input": given, "target": wanted}) + "\n" for given, wanted in pairs))
+    return path
+
+
+def job(source: Path, folder: Path, encoder=None, **options) -> EmbedJob:
+    encoder = encoder or ToyEncoder()
+    return EmbedJob(PairRows(source, "input", "target", **options), folder, encoder, encoder)
+
+
+def checksums(folder: Path) -> dict[str, str]:
+    return read_manifest(folder)["sha256"]
+
+
+def test_a_set_is_embedded_and_loads(tmp_path) -> None:
+    job(write_jsonl(tmp_path / "pairs.jsonl"), tmp_path / "set").run()
+    data = load_data(str(tmp_path / "set"))
+    assert sum(len(part) for part in (data.train, data.validation, data.test)) == 2500
+    assert data.bank is not None
+    assert len(data.bank.texts) == 700
+    torch.testing.assert_close(data.test.inputs, ToyEncoder()(data.test.input_texts))
+    torch.testing.assert_close(data.train.targets, ToyEncoder()(data.train.target_texts))
+    assert not set(data.train.target_texts) & set(data.test.target_texts)
+
+
+@pytest.mark.parametrize("dies_after", [0, 1024, 2048, 2500, 3600, 4999])
+def test_an_interrupted_job_goes_on_and_ends_with_the_same_bits(tmp_path, dies_after: int) -> None:
+    source = write_jsonl(tmp_path / "pairs.jsonl")
+    job(source, tmp_path / "whole" / "set").run()
+    with pytest.raises(KeyboardInterrupt):
+        job(source, tmp_path / "cut" / "set", ToyEncoder(dies_after)).run()
+    with pytest.raises(ValueError, match="the set is not finished"):
+        load_data(str(tmp_path / "cut" / "set"))
+    again = ToyEncoder()
+    job(source, tmp_path / "cut" / "set", again).run()
+    assert checksums(tmp_path / "cut" / "set") == checksums(tmp_path / "whole" / "set")
+    assert again.seen == 5000 - (
+        dies_after // 1024 * 1024 if dies_after < 2500 else 2500 + (dies_after - 2500) // 1024 * 1024
+    )
+    assert {path.name for path in (tmp_path / "cut" / "set").iterdir()} == {
+        *checksums(tmp_path / "cut" / "set"),
+        "manifest.json",
+    }
+
+
+def test_a_killed_process_goes_on(tmp_path) -> None:
+    """SIGKILL where there is one: nothing is cleaned up, and the files must be right all the same."""
+    source = write_jsonl(tmp_path / "pairs.jsonl")
+    code = (
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        "from tests.test_embedding import ToyEncoder, job\n"
+        "def die(done, total):\n"
+        "    if done >= 3000: os.kill(os.getpid(), getattr(__import__('signal'), 'SIGKILL', 9))\n"
+        f"one = job(Path({str(source)!r}), Path({str(tmp_path / 'cut')!r}))\n"
+        "import dataclasses\n"
+        "dataclasses.replace(one, progress=die).run()\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=Path(__file__).parent.parent, check=False, capture_output=True
+    )
+    assert ran.returncode != 0
+    job(source, tmp_path / "cut").run()
+    job(source, tmp_path / "whole").run()
+    assert checksums(tmp_path / "cut") == checksums(tmp_path / "whole")
+
+
+def test_a_finished_set_is_not_embedded_twice_and_another_one_is_refused(tmp_path) -> None:
+    source = write_jsonl(tmp_path / "pairs.jsonl")
+    job(source, tmp_path / "set").run()
+    again = ToyEncoder()
+    job(source, tmp_path / "set", again).run()
+    assert again.seen == 0
+    write_jsonl(source, PAIRS[:10])
+    with pytest.raises(ValueError, match="holds another set: its source_sha256"):
+        job(source, tmp_path / "set").run()
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("keep")
+    with pytest.raises(ValueError, match="holds files that are no pair set"):
+        job(write_jsonl(tmp_path / "pairs.jsonl"), tmp_path / "mine").run()
+
+
+def test_vectors_are_taken_as_they_are(tmp_path) -> None:
+    source = tmp_path / "pairs.jsonl"
+    vectors = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
+    lines = [{"id": f"r{row}", "input": vector.tolist(), "target": f"word{row}"} for row, vector in enumerate(vectors)]
+    source.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    encoder = ToyEncoder()
+    manifest = job(source, tmp_path / "set", encoder, id_column="id").run()
+    assert (manifest["widths"], manifest["input_texts"], encoder.seen) == (
+        {"inputs.npy": 4, "targets.npy": 5},
+        False,
+        60,
+    )
+    np.testing.assert_array_equal(np.load(tmp_path / "set" / "inputs.npy"), vectors)
+    assert load_data(str(tmp_path / "set")).train.input_texts == ()
+
+
+@pytest.mark.parametrize(("suffix", "delimiter"), [("csv", ","), ("tsv", "\t")])
+def test_delimited_files_are_read_with_their_quotes(tmp_path, suffix: str, delimiter: str) -> None:
+    path = tmp_path / f"pairs.{suffix}"
+    rows = [["input", "target"], ['"a ""b"" c\nd"', "one"], ["e", "two"]]
+    path.write_text("".join(delimiter.join(row) + "\n" for row in rows))
+    assert [(row.line, row.given, row.wanted) for row in PairRows(path, "input", "target")] == [
+        (2, 'a "b" c\nd', "one"),
+        (4, "e", "two"),
+    ]
+
+
+GOOD = '{"id": 1, "input": "a", "target": "b"}\n'
+BAD_ROWS = {
+    "missing column": ("jsonl", GOOD + '{"id": 2, "input": "a"}\n', r":2: no column 'target'; the columns are id, input"),
+    "empty text": ("jsonl", '{"id": 2, "input": "  ", "target": "b"}\n', r":1: input is empty"),
+    "a number": ("jsonl", '{"id": 2, "input": 3, "target": "b"}\n', r":1: input is 3; give a text or a vector"),
+    "broken JSON": ("jsonl", GOOD + GOOD[:9] + "\n", r":2: not JSON: .* at column \d+"),
+    "not an object": ("jsonl", "[1]\n", r":1: holds a list; one object a line"),
+    "wrong encoding": ("jsonl", GOOD.encode() + b'{"id": 2, "input": "caf\xe9", "target": "b"}\n', r":2: input is not UTF-8"),
+    "duplicate id": ("jsonl", GOOD + "\n" + GOOD, r":3: the id '1' stood in an earlier line"),
+    "another width": ("jsonl", '{"id":1,"input":[1,2],"target":"b"}\n{"id":2,"input":[1],"target":"b"}\n', r":2: input has a vector of width 1, .* 2"),
+    "NaN in a vector": ("jsonl", '{"id": 1, "input": [1, NaN], "target": "b"}\n', r":1: input is a list, but not of finite"),
+    "broken quoting": ("csv", 'id,input,target\n1,a,b\n2,"a" c,b\n', r":3: broken quoting"),
+    "a cell too many": ("csv", "id,input,target\n1,a,b\n2,a,b,c\n", r":3: has 4 cells, the header 3"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD_ROWS)
+def test_bad_rows_are_named_by_file_and_line_or_skipped_and_listed(tmp_path, name: str) -> None:
+    suffix, text, words = BAD_ROWS[name]
+    path = tmp_path / f"pairs.{suffix}"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(BadRowError, match=f"pairs.{suffix}{words}"):
+        list(PairRows(path, "input", "target", "id"))
+    rows = PairRows(path, "input", "target", "id", skip_bad=True)
+    assert len(list(rows)) == (
+        1 if path.read_bytes().startswith((b'{"id": 1, "input": "a"', b"id,", b'{"id":1')) else 0
+    )
+    assert len(rows.skipped) == 1
+
+
+def test_files_that_are_not_there_or_something_else_are_named(tmp_path) -> None:
+    with pytest.raises(ValueError, match=r"nothing.jsonl: no such file"):
+        list(PairRows(tmp_path / "nothing.jsonl", "input", "target"))
+    (tmp_path / "pairs.doc").write_text("")
+    with pytest.raises(ValueError, match=r"suffix is '.doc'; give a .jsonl, .csv"):
+        list(PairRows(tmp_path / "pairs.doc", "input", "target"))
+    (tmp_path / "empty.jsonl").write_text("")
+    with pytest.raises(ValueError, match="no usable row"):
+        job(tmp_path / "empty.jsonl", tmp_path / "set").run()
+
+
+def test_parquet_files_are_read(tmp_path) -> None:
+    pq = pytest.importorskip("pyarrow.parquet")
+    pa = pytest.importorskip("pyarrow")
+    table = pa.table({"input": ["a", "b"], "target": [[1.0, 2.0], [3.0, 4.0]]})
+    pq.write_table(table, tmp_path / "pairs.parquet")
+    assert [row.wanted for row in PairRows(tmp_path / "pairs.parquet", "input", "target")] == [[1.0, 2.0], [3.0, 4.0]]
+    (tmp_path / "pairs.parquet").write_text("no")
+    with pytest.raises(ValueError, match="not a Parquet file"):
+        list(PairRows(tmp_path / "pairs.parquet", "input", "target"))
+
+
+def test_split_depends_on_the_target_alone() -> None:
+    splits = [split_of(f"word {row}") for row in range(5000)]
+    shares = [splits.count(split) / 5000 for split in range(3)]
+    assert shares == pytest.approx([0.8, 0.1, 0.1], abs=0.02)
+    assert split_of("word 3") == splits[3]
+
+
+def test_wordnet_pairs_leave_out_words_and_their_synsets(tmp_path) -> None:
+    wordnet = write_wordnet(tmp_path / "wn")
+    card = build_wordnet(wordnet, tmp_path / "all")
+    assert (card["pairs"], card["words"], card["excluded_pairs"]) == (4, 4, 0)
+    words = [row.wanted for row in PairRows(tmp_path / "all" / "pairs.jsonl", "input", "target")]
+    assert words == ["entity", "thing", "object", "able"]
+    assert build_wordnet(wordnet, tmp_path / "some", ["Thing"])["pairs"] == 3
+    assert build_wordnet(wordnet, tmp_path / "fewer", ["thing"], synsets_too=True)["pairs"] == 2
+    with pytest.raises(ValueError, match="holds files already"):
+        build_wordnet(wordnet, tmp_path / "all")
+
+
+def test_excluded_words_come_from_lines_or_from_the_published_format(tmp_path) -> None:
+    (tmp_path / "words.txt").write_text("one\n\n two \n")
+    assert read_words(tmp_path / "words.txt") == ["one", "two"]
+    (tmp_path / "words.json").write_text('[{"word": "three", "definitions": "3"}]')
+    assert read_words(tmp_path / "words.json") == ["three"]
+    (tmp_path / "words.json").write_text('[{"wort": "three"}]')
+    with pytest.raises(ValueError, match="not a JSON list of objects with `word`"):
+        read_words(tmp_path / "words.json")
+
+
+def test_temporary_files_of_a_crash_do_not_stop_a_new_run(tmp_path) -> None:
+    source, folder = write_jsonl(tmp_path / "pairs.jsonl", PAIRS[:50]), tmp_path / "set"
+    folder.mkdir()
+    (folder / f".rows.jsonl.{os.getpid()}.tmp").write_text("half")
+    assert job(source, folder).run()["pairs"] == 50
+    assert not list(folder.glob(".*"))
