@@ -22,7 +22,7 @@ from .core.accounting import measure_cost
 from .data import TASKS, PairData, PairSet, load_data
 from .data.sources import SHIPPED, data_settings, load_matrices
 from .text import NearestTexts, TextEncoder
-from .training import EnergyTrainer, NonFiniteError, ProgressBar, load_model, measure
+from .training import EnergyTrainer, NonFiniteError, ProgressBar, confidence_intervals, load_model, measure
 from .utils import DeviceManager, setup_logging
 from .viz import cost_table, examples_table, metrics_table
 
@@ -246,15 +246,18 @@ def _load_trainer(folder: Path, device: str) -> EnergyTrainer:
 
 
 def _print_scores(trainer: EnergyTrainer, data: PairData, pairs: PairSet, title: str) -> None:
-    outputs = trainer.predict(pairs.inputs)
-    rows = {"lattice": measure(outputs, pairs, data.bank).to_dict()}
+    systems = {"lattice": trainer.predict(pairs.inputs)}
     if pairs.inputs.shape == pairs.targets.shape:
-        rows = {"input itself": measure(pairs.inputs, pairs, data.bank).to_dict()} | rows
+        systems = {"input itself": pairs.inputs} | systems
+    rows = {name: measure(outputs, pairs, data.bank).to_dict() for name, outputs in systems.items()}
     if data.name in TASKS:
-        rows["lattice"][TASKS[data.name].metric_name] = TASKS[data.name].metric(outputs, pairs.targets)
-    console.print(metrics_table(title, rows))
+        for name, outputs in systems.items():
+            rows[name][TASKS[data.name].metric_name] = TASKS[data.name].metric(outputs, pairs.targets)
+    intervals = {name: confidence_intervals(outputs, pairs, data.bank) for name, outputs in systems.items()}
+    console.print(metrics_table(title, rows, intervals))
+    console.print(f"{len(pairs)} rows; in brackets the 95 % interval, bootstrap over the rows")
     if data.bank is not None:
-        console.print(f"{len(pairs)} rows; ranks are 0-based, among {len(data.bank.texts)} candidate texts")
+        console.print(f"ranks are 0-based, among {len(data.bank.texts)} candidate texts")
 
 
 def _print_examples(trainer: EnergyTrainer, data: PairData, pairs: PairSet, top: int = 5) -> Tensor:

@@ -10,7 +10,15 @@ import torch
 from energy_flow.config import EnergyConfig, create_config
 from energy_flow.core import create_processor
 from energy_flow.data import PairData, PairSet, TextBank
-from energy_flow.training import EnergyTrainer, NonFiniteError, load_model, measure, save_model, target_ranks
+from energy_flow.training import (
+    EnergyTrainer,
+    NonFiniteError,
+    confidence_intervals,
+    load_model,
+    measure,
+    save_model,
+    target_ranks,
+)
 from energy_flow.training.losses import LOSSES, total_loss
 from energy_flow.training.schedule import create_optimizer, learning_rate_factor
 
@@ -334,6 +342,29 @@ def test_bfloat16_trains() -> None:
     assert all(weight.dtype == torch.float32 for weight in trainer.processor.parameters())
 
 
+def test_metrics_have_their_closed_forms() -> None:
+    outputs, targets = torch.tensor([[3.0, 1.0], [1.0, 1.0]]), torch.tensor([[0.0, 2.0], [2.0, 0.0]])
+    metrics = measure(outputs, PairSet(outputs, targets))
+    assert metrics.mse == pytest.approx((9 + 1 + 1 + 1) / 4)
+    assert metrics.cosine == pytest.approx((1 / 10**0.5 + 1 / 2**0.5) / 2)
+    assert metrics.centred_cosine == pytest.approx(-(0.5**0.5))
+    assert set(metrics.to_dict()) == {"mse", "cosine", "centred_cosine"}
+
+
+def test_intervals_hold_the_figure_and_narrow_with_more_rows() -> None:
+    generator = torch.Generator().manual_seed(0)
+
+    def interval(count: int) -> tuple[float, float, float]:
+        targets = torch.randn(count, 8, generator=generator)
+        outputs = targets + torch.randn(count, 8, generator=generator)
+        rows = PairSet(targets, targets)
+        return measure(outputs, rows).cosine, *confidence_intervals(outputs, rows)["cosine"]
+
+    few, many = interval(100), interval(1600)
+    assert few[1] < few[0] < few[2]
+    assert (many[2] - many[1]) / (few[2] - few[1]) == pytest.approx(1 / 4, rel=0.4)
+
+
 def test_ranks_count_the_nearer_texts() -> None:
     bank = TextBank(["a", "b", "c"], torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]))
     outputs = torch.tensor([[2.0, 0.1], [0.0, 3.0], [0.0, 1.0]])
@@ -341,5 +372,6 @@ def test_ranks_count_the_nearer_texts() -> None:
     assert target_ranks(outputs, rows, bank).tolist() == [0, 2, 1]
     metrics = measure(outputs, rows, bank)
     assert (metrics.median_rank, metrics.acc_1, metrics.acc_10) == (1.0, pytest.approx(1 / 3), 1.0)
+    assert metrics.rank_std == pytest.approx((2 / 3) ** 0.5)
     with pytest.raises(ValueError, match="target text 'z' is not in the bank"):
         target_ranks(outputs, PairSet(outputs, outputs, target_texts=["a", "z", "b"]), bank)

@@ -9,6 +9,8 @@ from rich.table import Table
 HEADINGS = {
     "mse": "MSE",
     "cosine": "cosine",
+    "centred_cosine": "centred cosine",
+    "rank_std": "rank std",
     "median_rank": "median rank",
     "acc_1": "acc@1",
     "acc_10": "acc@10",
@@ -16,12 +18,19 @@ HEADINGS = {
 }
 
 
-def metrics_table(title: str, rows: Mapping[str, Mapping[str, float]]) -> Table:
-    """One row of figures per system; columns that HEADINGS does not know keep their name."""
-    columns = list(dict.fromkeys(name for figures in rows.values() for name in figures))
-    table = Table("", *(HEADINGS.get(name, name) for name in columns), title=title, title_justify="left")
-    for system, figures in rows.items():
-        table.add_row(system, *(_figure(figures.get(name)) for name in columns))
+Interval = tuple[float, float]
+
+
+def metrics_table(
+    title: str, rows: Mapping[str, Mapping[str, float]], intervals: Mapping[str, Mapping[str, Interval]] | None = None
+) -> Table:
+    """One column per system, one row per figure, each with its interval; HEADINGS may give a figure a name to read."""
+    intervals = intervals or {}
+    names = list(dict.fromkeys(name for figures in rows.values() for name in figures))
+    table = Table("", *rows, title=title, title_justify="left")
+    for name in names:
+        cells = (_figure(figures.get(name), intervals.get(system, {}).get(name)) for system, figures in rows.items())
+        table.add_row(HEADINGS.get(name, name), *cells)
     return table
 
 
@@ -44,7 +53,7 @@ def cost_table(title: str, parameters: Mapping[str, int], flops: Mapping[str, in
     return table
 
 
-def _figure(value: float | None) -> str:
+def _figure(value: float | None, interval: Interval | None) -> str:
     if value is None:
         return "-"
-    return f"{value:.4g}"
+    return f"{value:.4g}" if interval is None else f"{value:.4g} ({interval[0]:.4g}-{interval[1]:.4g})"
