@@ -30,6 +30,7 @@ class CarrierOutput(NamedTuple):
     spawn_energies: Tensor  # (F, K, C)  the energy that each child would take along
     spawn_count: Tensor  # (F,)  int64, children that the flow may start, before the budget
     spawn_shares: Tensor  # (F, K)  the share of energy and mass of each child; their sum is below 1
+    spawn_levels: Tensor  # (F, K)  the level of each child that may start, -1 for one that may not; no gradient
 
 
 class EnergyCarrier(nn.Module):
@@ -69,18 +70,13 @@ class EnergyCarrier(nn.Module):
         energy_value = torch.sigmoid(gate + GATE_START) * energy + delta
         shares = torch.sigmoid(split) / (self.config.max_children + 1)
         spawn_energies = shares.unsqueeze(2) * energy_value.unsqueeze(1)
-        startable = self.startable(energy_value, spawn_energies)
-        output = CarrierOutput(energy_value, self._stride(move), spawn_energies, startable.sum(1), shares)
-        return output, hidden
+        levels = self._spawn_levels(energy_value, spawn_energies)
+        count = (levels >= 0).sum(1)
+        return CarrierOutput(energy_value, self._stride(move), spawn_energies, count, shares, levels), hidden
 
     def can_spawn(self, energy_level: Tensor) -> Tensor:
         """(F,) levels to (F,) bool: strong enough to start children."""
         return energy_level >= self.config.spawn_threshold
-
-    def startable(self, energy: Tensor, spawn_energies: Tensor) -> Tensor:
-        """(F, K) bool: the parent may spawn, and the child would not fade at once."""
-        strong = level_of(spawn_energies) >= self.config.energy_threshold
-        return self.can_spawn(level_of(energy)).unsqueeze(1) & strong
 
     def spawn(self, parents: Flows, energy: Tensor, share: Tensor, child: Tensor, flow_id: Tensor) -> Flows:
         """New carriers with part of their parents' energy, in the cells where the parents are.
@@ -100,6 +96,12 @@ class EnergyCarrier(nn.Module):
             parent_id=parents.flow_id,
             age=torch.zeros_like(parents.age),
         )
+
+    def _spawn_levels(self, energy: Tensor, spawn_energies: Tensor) -> Tensor:
+        """A child may start where its parent can spawn and it would not fade at once."""
+        levels = level_of(spawn_energies)
+        startable = self.can_spawn(level_of(energy)).unsqueeze(1) & (levels >= self.config.energy_threshold)
+        return torch.where(startable, levels, -1.0)
 
     def _stride(self, move: Tensor) -> Tensor:
         move = move * MOVE_SCALE

@@ -12,7 +12,7 @@ from ..config import EnergyConfig
 from .embedding_mapper import EmbeddingMapper
 from .energy_carrier import CarrierOutput, EnergyCarrier
 from .energy_lattice import EnergyLattice
-from .flows import ARRIVED, FADED, MOVING, Arrivals, FlowResult, Flows, StepResult, level_of
+from .flows import ARRIVED, FADED, MOVING, Arrivals, FlowResult, Flows, StepResult
 from .ledger import RunLedger
 from .simple_neuron import SimpleNeuron
 from .splitting import SplitPlan, plan_splits
@@ -82,7 +82,7 @@ class FlowProcessor(nn.Module):
         state = self.lattice.perceive(flows)
         signals = self.neuron(self.neuron.compute_features(flows.position, flows.energy, state))
         output, hidden = self.carrier(signals, flows.energy, flows.hidden)
-        plan = self._plan(flows, output)
+        plan = plan_splits(flows, output.spawn_levels, self.config)
         kept = 1 - (output.spawn_shares * plan.accepted).sum(1)
         moved = flows._replace(
             energy=output.energy_value * kept.unsqueeze(1),
@@ -112,10 +112,6 @@ class FlowProcessor(nn.Module):
         alone = flow._replace(position=position.view(1, 3), sample=flow.sample * 0, next_id=flow.next_id[:1])
         result = self.step(alone)
         return None if bool(result.outcome == FADED) else result.moved.position[0]
-
-    def _plan(self, flows: Flows, output: CarrierOutput) -> SplitPlan:
-        startable = self.carrier.startable(output.energy_value, output.spawn_energies)
-        return plan_splits(flows, startable, level_of(output.spawn_energies), self.config)
 
     def _start_children(self, parents: Flows, output: CarrierOutput, plan: SplitPlan) -> Flows:
         return self.carrier.spawn(
