@@ -143,7 +143,10 @@ def test_info_shows_parameters_sites_memory_and_work(capsys) -> None:
         ("predict nowhere a b", "no such file"),
         ("evaluate", "PATH"),
         ("frobnicate", "frobnicate"),
-        ("data build-shipped nowhere --wordnet nowhere", r"nowhere/data.noun: no such file|pip install .energy-flow\[text\]"),
+        (
+            "data build-shipped nowhere --wordnet nowhere",
+            r"nowhere/data.noun: no such file|pip install .energy-flow\[text\]",
+        ),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments: str, words: str, tmp_path, monkeypatch, capsys) -> None:
