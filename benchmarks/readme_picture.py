@@ -24,10 +24,10 @@ TASK, STEPS, BRIGHTEST = "sudoku-4", 400, 4.0
 
 def train() -> tuple[FlowProcessor, torch.Tensor, float]:
     data = make_task(TASK, STEPS * BATCH)
-    config = EnergyConfig.from_dict(CONFIG | data_settings(TASK, data))
+    config = EnergyConfig.from_dict(CONFIG | data_settings(data))
     trainer = EnergyTrainer(create_processor(config), config)
     trainer.fit(data, epochs=1)
-    score = TASKS[TASK].metric(trainer.predict(data.test.inputs), data.test.targets)
+    score = TASKS[TASK].metric(trainer.predict(data.test.inputs), data.test.targets[:])
     return trainer.processor, data.test.inputs[:1], score
 
 

@@ -18,7 +18,7 @@ from torch import nn
 from energy_flow.config import EnergyConfig, create_tiny_config
 from energy_flow.core import create_processor
 from energy_flow.data import PairData, load_shipped
-from energy_flow.training import EnergyTrainer, confidence_intervals, measure
+from energy_flow.training import EnergyTrainer, Judge
 from energy_flow.training.losses import total_loss
 from energy_flow.training.schedule import create_optimizer, learning_rate_factor
 from energy_flow.utils import batch_slices, epoch_order
@@ -49,8 +49,8 @@ def train_matrix(data: PairData, config: EnergyConfig) -> torch.Tensor:
 
 
 def row(name: str, seed: str, outputs: torch.Tensor, data: PairData, seconds: float) -> list[Any]:
-    metrics = measure(outputs, data.test, data.bank).to_dict()
-    bounds = confidence_intervals(outputs, data.test, data.bank)
+    judge = Judge(data.bank)
+    metrics, bounds = judge.measure(outputs, data.test).to_dict(), judge.confidence_intervals(outputs, data.test)
     cells = [f"{metrics[one]:.4g} ({bounds[one][0]:.3g}-{bounds[one][1]:.3g})" for one in FIGURES]
     return [name, seed, *cells, round(seconds, 1)]
 

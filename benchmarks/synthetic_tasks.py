@@ -72,15 +72,15 @@ class Watch:
 
 def run(name: str, seed: int, steps: int) -> list[Any]:
     data, task = make_task(name, steps * BATCH, seed=seed), TASKS[name]
-    config = EnergyConfig.from_dict(CONFIG | data_settings(name, data) | {"seed": seed})
+    config = EnergyConfig.from_dict(CONFIG | data_settings(data) | {"seed": seed})
     processor, watch = create_processor(config), Watch()
     trainer = EnergyTrainer(processor, config, observers=[watch])
     started = time.perf_counter()
     trainer.fit(data, epochs=1)
     seconds = (time.perf_counter() - started) / steps
-    score = task.metric(trainer.predict(data.test.inputs), data.test.targets)
+    score = task.metric(trainer.predict(data.test.inputs), data.test.targets[:])
     parameters = sum(weight.numel() for weight in processor.parameters())
-    linear = task.metric(linear_baseline(data), data.test.targets)
+    linear = task.metric(linear_baseline(data), data.test.targets[:])
     figures = [score, linear, parameters, min(watch.coverage), watch.last["path_length"], seconds]
     return [name, seed, task.metric_name, *figures]
 
@@ -91,10 +91,10 @@ def linear_baseline(data: PairData) -> torch.Tensor:
     def with_constant(rows: torch.Tensor) -> torch.Tensor:
         return torch.cat((rows, torch.ones(len(rows), 1)), dim=1).double()
 
-    train = with_constant(data.train.inputs)
+    train = with_constant(data.train.inputs[:])
     ridge = 1e-3 * torch.eye(train.shape[1], dtype=torch.float64)
-    weights = torch.linalg.solve(train.T @ train + ridge, train.T @ data.train.targets.double())
-    return (with_constant(data.test.inputs) @ weights).float()
+    weights = torch.linalg.solve(train.T @ train + ridge, train.T @ data.train.targets[:].double())
+    return (with_constant(data.test.inputs[:]) @ weights).float()
 
 
 def main() -> None:

@@ -21,8 +21,9 @@ from .core import create_processor
 from .core.accounting import measure_cost
 from .data import TASKS, PairData, PairSet, load_data
 from .data.sources import SHIPPED, data_settings, load_matrices
+from .data.wordnet import read_queries
 from .text import NearestTexts, TextEncoder
-from .training import EnergyTrainer, NonFiniteError, ProgressBar, confidence_intervals, load_model, measure
+from .training import EnergyTrainer, Judge, NonFiniteError, ProgressBar, load_model
 from .utils import DeviceManager, setup_logging
 from .viz import cost_table, examples_table, metrics_table
 
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Channel = Literal["DEBUG_ENERGY", "DEBUG_SPAWN", "DEBUG_CONVERGENCE"]
+PUBLISHED_MISS = 1000  # the rank of a word that is not found, in the published reverse-dictionary tables
+HUB_QUERIES = 10_000  # training inputs whose outputs tell which texts are hubs
 console = Console(soft_wrap=not sys.stdout.isatty())
 
 
@@ -92,6 +95,11 @@ class Evaluate:
     """shipped, a synthetic task, a folder, or a .safetensors file"""
     split: Literal["train", "validation", "test"] = "test"
     """which split"""
+    queries: Path | None = None
+    """judge by a published test set instead: a JSON list of objects with `word` and `definitions`, embedded with the
+    data set's encoder and ranked among its bank; ranks beyond 1000 count as 1000 (needs the extra text)"""
+    csls: bool = False
+    """hold hubs back when ranking (CSLS, measured on outputs for training inputs)"""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps"""
 
@@ -99,7 +107,11 @@ class Evaluate:
         """Print the table."""
         trainer = _load_trainer(self.model, self.device)
         data = load_data(self.data, trainer.config.seed)
-        _print_scores(trainer, data, getattr(data, self.split), f"{data.name}: {self.split} split, {self.model}")
+        pairs, title = getattr(data, self.split), f"{self.split} split"
+        if self.queries is not None:
+            pairs, title = _embed_queries(self.queries, data), self.queries.name
+        miss = None if self.queries is None else PUBLISHED_MISS
+        _print_scores(trainer, data, pairs, f"{data.name}: {title}, {self.model}", miss, self.csls)
 
 
 @dataclass(frozen=True)
@@ -130,11 +142,12 @@ class Predict:
         if self.texts and self.inputs:
             raise ValueError("texts and --inputs are both given; give one of them")
         if self.inputs is not None:
-            rows = load_matrices(self.inputs, ("inputs",))["inputs"].float()
+            rows = load_matrices(self.inputs, ("inputs",))["inputs"]
             outputs = trainer.predict(rows)
             _print_nearest(data, [f"row {row}" for row in range(len(rows))], outputs, self.top)
         elif self.texts:
-            outputs = trainer.predict(TextEncoder()(self.texts))
+            encoder = TextEncoder(data.encoders[0]) if data.encoders else TextEncoder()
+            outputs = trainer.predict(encoder(self.texts))
             _print_nearest(data, self.texts, outputs, self.top)
         else:
             outputs = _print_examples(trainer, data, data.test.spaced(self.examples), self.top)
@@ -236,7 +249,7 @@ def _configured_default(command: Any, arguments: Sequence[str]) -> Any:
         return Info(preset, known.config, create_config(preset, **fields))
     preset = known.preset or ("tiny" if DeviceManager(known.device).device.type == "cpu" else "debug")
     data = load_data(known.data)
-    settings = create_config(preset, **(data_settings(known.data, data) | fields))
+    settings = create_config(preset, **(data_settings(data) | fields))
     return Train(preset=preset, config=known.config, data=known.data, device=known.device, settings=settings)
 
 
@@ -245,19 +258,43 @@ def _load_trainer(folder: Path, device: str) -> EnergyTrainer:
     return EnergyTrainer(processor, processor.config, devices=DeviceManager(device, processor.config.precision))
 
 
-def _print_scores(trainer: EnergyTrainer, data: PairData, pairs: PairSet, title: str) -> None:
-    systems = {"lattice": trainer.predict(pairs.inputs)}
-    if pairs.inputs.shape == pairs.targets.shape:
-        systems = {"input itself": pairs.inputs} | systems
-    rows = {name: measure(outputs, pairs, data.bank).to_dict() for name, outputs in systems.items()}
-    if data.name in TASKS:
+def _print_scores(
+    trainer: EnergyTrainer, data: PairData, pairs: PairSet, title: str, miss: int | None = None, csls: bool = False
+) -> None:
+    inputs, targets = pairs.inputs[:], pairs.targets[:]
+    systems = {"lattice": trainer.predict(inputs)}
+    judges = {"lattice": Judge(data.bank, _hub_queries(trainer, data) if csls else None, miss)}
+    if inputs.shape == targets.shape:
+        systems = {"input itself": inputs} | systems
+        judges["input itself"] = Judge(data.bank, None, miss)
+    rows = {name: judges[name].measure(outputs, pairs).to_dict() for name, outputs in systems.items()}
+    if data.task is not None:
         for name, outputs in systems.items():
-            rows[name][TASKS[data.name].metric_name] = TASKS[data.name].metric(outputs, pairs.targets)
-    intervals = {name: confidence_intervals(outputs, pairs, data.bank) for name, outputs in systems.items()}
+            rows[name][TASKS[data.task].metric_name] = TASKS[data.task].metric(outputs, targets)
+    intervals = {name: judges[name].confidence_intervals(outputs, pairs) for name, outputs in systems.items()}
     console.print(metrics_table(title, rows, intervals))
     console.print(f"{len(pairs)} rows; in brackets the 95 % interval, bootstrap over the rows")
     if data.bank is not None:
-        console.print(f"ranks are 0-based, among {len(data.bank.texts)} candidate texts")
+        beyond = "" if miss is None else f"; a rank of {miss} or more counts as {miss}"
+        hubs = "; the lattice's by CSLS" if csls else ""
+        console.print(f"ranks are 0-based, among {len(data.bank.texts)} candidate texts{beyond}{hubs}")
+
+
+def _hub_queries(trainer: EnergyTrainer, data: PairData) -> Tensor:
+    if data.bank is None:
+        raise ValueError(f"--csls corrects ranks among texts, and {data.name} has none; leave it out")
+    return trainer.predict(data.train.spaced(HUB_QUERIES).inputs)
+
+
+def _embed_queries(path: Path, data: PairData) -> PairSet:
+    queries = read_queries(path)
+    if data.bank is None or data.encoders is None:
+        raise ValueError(
+            f"--queries looks words up in the set's bank, and {data.name} has no texts; give a set of texts"
+        )
+    definitions, words = [query.definition for query in queries], [query.word for query in queries]
+    given, wanted = (TextEncoder(name) for name in data.encoders)
+    return PairSet(given(definitions), wanted(words), definitions, words)
 
 
 def _print_examples(trainer: EnergyTrainer, data: PairData, pairs: PairSet, top: int = 5) -> Tensor:

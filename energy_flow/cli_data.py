@@ -20,7 +20,10 @@ from rich.progress import (
 from rich.text import Text
 
 from .data.embedding import EmbedJob
+from .data.pair_folder import HELD_OUT
 from .data.shipped import build_shipped
+from .data.sources import TASK_ROWS
+from .data.tasks import build_task
 from .data.text_rows import PairRows
 from .data.wordnet import build_wordnet, read_words
 from .text import TextEncoder
@@ -54,14 +57,23 @@ class BuildShipped:
         console.print_json(data=build_shipped(self.wordnet, self.output, encoder, encoder.name))
 
 
+Buildable = Literal["wordnet", "identity", "rotation", "conditional-permutation", "deep-teacher", "sudoku-4", "digits"]
+
+
 @dataclass(frozen=True)
 class Build:
-    """Build a set of texts: WordNet's 138 834 pairs of a definition and its word."""
+    """Build a set: WordNet's 138 834 pairs of a definition and its word as texts, or a task as a pair set."""
 
-    name: tyro.conf.Positional[Literal["wordnet"]]
+    name: tyro.conf.Positional[Buildable]
     """what to build"""
     output: tyro.conf.Positional[Path]
-    """new folder for `pairs.jsonl` and the card"""
+    """new folder; of wordnet for `pairs.jsonl`, `candidates.jsonl` (all words) and the card, of a task for the set"""
+    rows: int = TASK_ROWS
+    """training rows of a task (digits has 1437 and no more)"""
+    held_out_rows: int = 2000
+    """rows of a task's validation split, and of its test split (digits has 180)"""
+    seed: int = 0
+    """seed of a task"""
     wordnet: Path = WORDNET
     """folder of WordNet's database files (data.noun, ...), as the Debian package wordnet-base installs them"""
     exclude_words: Path | None = None
@@ -71,6 +83,10 @@ class Build:
 
     def __call__(self) -> None:
         """Build and print the card."""
+        if self.name != "wordnet":
+            manifest = build_task(self.name, self.output, self.rows, self.held_out_rows, self.seed)
+            console.print_json(data=manifest)
+            return
         if self.exclude_synsets and self.exclude_words is None:
             raise ValueError("--exclude-synsets needs --exclude-words, the words whose synsets leave")
         words = read_words(self.exclude_words) if self.exclude_words else []
@@ -82,7 +98,7 @@ class Embed:
     """Embed the pairs of a file into a folder that `train --data` takes; run it again after a kill, and it goes on."""
 
     source: tyro.conf.Positional[Path]
-    """.jsonl, .csv, .tsv or .parquet file"""
+    """.jsonl, .csv, .tsv or .parquet file; or a folder or name that the library datasets loads (extra hub)"""
     output: tyro.conf.Positional[Path]
     """folder for the pair set"""
     input_column: str = "input"
@@ -95,6 +111,11 @@ class Embed:
     """sentence-transformers model for the inputs, a name or a folder; the default needs no network"""
     target_encoder: str | None = None
     """another one for the targets"""
+    candidates: Path | None = None
+    """file of the texts that outputs are decoded to, beyond the targets: .txt, one a line, or .jsonl with `text` and
+    perhaps `groups` of synonyms, as `data build wordnet` writes"""
+    held_out: float = HELD_OUT
+    """share of the targets that goes to validation, and share that goes to test"""
     skip_bad: bool = False
     """leave bad rows out, and list them, instead of stopping at the first"""
     device: str = "auto"
@@ -109,9 +130,11 @@ class Embed:
         columns = (TextColumn("embedding"), BarColumn(), MofNCompleteColumn(), RateColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console) as bar:
             task = bar.add_task("embedding", total=None)
-            job = EmbedJob(
-                rows, self.output, encoder, other, lambda done, total: bar.update(task, completed=done, total=total)
-            )
+
+            def show(done: int, total: int) -> None:
+                bar.update(task, completed=done, total=total)
+
+            job = EmbedJob(rows, self.output, encoder, other, self.candidates, self.held_out, show)
             manifest = job.run()
         for bad in rows.skipped:
             console.print(f"skipped {bad}", markup=False, highlight=False)

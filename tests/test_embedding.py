@@ -114,7 +114,7 @@ def test_a_finished_set_is_not_embedded_twice_and_another_one_is_refused(tmp_pat
     job(source, tmp_path / "set", again).run()
     assert again.seen == 0
     write_jsonl(source, PAIRS[:10])
-    with pytest.raises(ValueError, match="holds another set: its source_sha256"):
+    with pytest.raises(ValueError, match="holds another set: its source_fingerprint"):
         job(source, tmp_path / "set").run()
 
 

@@ -14,7 +14,7 @@ ALLOWED = {
     "config": set(),
     "utils": set(),
     "data": {"utils"},
-    "text": set(),
+    "text": {"utils"},
     "viz": set(),
     "core": {"config"},
     "training": {"config", "core", "data", "text", "utils"},

@@ -12,13 +12,13 @@ from energy_flow.core import create_processor
 from energy_flow.data import PairData, PairSet, TextBank
 from energy_flow.training import (
     EnergyTrainer,
+    Judge,
     NonFiniteError,
-    confidence_intervals,
     load_model,
     measure,
     save_model,
-    target_ranks,
 )
+from energy_flow.training.energy_trainer import Validation
 from energy_flow.training.losses import LOSSES, total_loss
 from energy_flow.training.schedule import create_optimizer, learning_rate_factor
 
@@ -196,7 +196,7 @@ def test_run_folder_holds_everything(tmp_path) -> None:
     assert torch.equal(last(inputs), trainer.processor(inputs))
     best = EnergyTrainer(load_model(folder / "best"), SMALL)
     losses = [report.validation_loss for report in result.epochs]
-    assert best._validate(data().validation, None)[0] == pytest.approx(min(losses))
+    assert best._validate(Validation(data().validation, None))[0] == pytest.approx(min(losses))
 
 
 def test_run_folder_is_never_overwritten_unasked(tmp_path) -> None:
@@ -358,7 +358,7 @@ def test_intervals_hold_the_figure_and_narrow_with_more_rows() -> None:
         targets = torch.randn(count, 8, generator=generator)
         outputs = targets + torch.randn(count, 8, generator=generator)
         rows = PairSet(targets, targets)
-        return measure(outputs, rows).cosine, *confidence_intervals(outputs, rows)["cosine"]
+        return measure(outputs, rows).cosine, *Judge().confidence_intervals(outputs, rows)["cosine"]
 
     few, many = interval(100), interval(1600)
     assert few[1] < few[0] < few[2]
@@ -369,9 +369,11 @@ def test_ranks_count_the_nearer_texts() -> None:
     bank = TextBank(["a", "b", "c"], torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]))
     outputs = torch.tensor([[2.0, 0.1], [0.0, 3.0], [0.0, 1.0]])
     rows = PairSet(outputs, outputs, target_texts=["a", "a", "b"])
-    assert target_ranks(outputs, rows, bank).tolist() == [0, 2, 1]
+    ranks = Judge(bank).ranks(outputs, rows)
+    assert ranks is not None
+    assert ranks.tolist() == [0, 2, 1]
     metrics = measure(outputs, rows, bank)
     assert (metrics.median_rank, metrics.acc_1, metrics.acc_10) == (1.0, pytest.approx(1 / 3), 1.0)
     assert metrics.rank_std == pytest.approx((2 / 3) ** 0.5)
     with pytest.raises(ValueError, match="target text 'z' is not in the bank"):
-        target_ranks(outputs, PairSet(outputs, outputs, target_texts=["a", "z", "b"]), bank)
+        Judge(bank).ranks(outputs, PairSet(outputs, outputs, target_texts=["a", "z", "b"]))

@@ -6,12 +6,28 @@ Shapes: `B` samples, `E` embedding width, `S` sites, `C` energy channels.
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..config import EnergyConfig
+
+CHUNK = 8192  # rows whose size is measured at once
+
+
+class Matrix(Protocol):
+    """Rows of one width: a tensor, or what reads them from a file."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, width)."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice, /) -> Tensor: ...
 
 
 class EmbeddingMapper(nn.Module):
@@ -39,21 +55,21 @@ class EmbeddingMapper(nn.Module):
         self._input_gain = math.sqrt(energies / width_in)
         self._output_gain = math.sqrt(width_out / energies)
 
-    def calibrate(self, inputs: Tensor, targets: Tensor) -> None:
+    def calibrate(self, inputs: Matrix, targets: Matrix) -> None:
         """Measure the RMS of the embeddings that the faces will see; the measure is part of the state dict.
 
         Args:
-            inputs: (N, E in).
-            targets: (N, E out).
+            inputs: (N, E in), in memory or read in slices.
+            targets: (N, E out), likewise.
 
         Raises:
             ValueError: all rows are zero, so there is no size to measure.
         """
         for name, rows, buffer in (("inputs", inputs, self.input_rms), ("targets", targets, self.output_rms)):
-            rms = rows.double().square().mean().sqrt()
+            rms = _rms(rows)
             if rms == 0:
                 raise ValueError(f"{name} holds only zeros; the faces need rows with a size")
-            buffer.copy_(rms)
+            buffer.fill_(rms)
         self.calibrated.fill_(True)
 
     def to_sites(self, embeddings: Tensor) -> Tensor:
@@ -66,6 +82,11 @@ class EmbeddingMapper(nn.Module):
         """(B, S, C) energies of the sites to (B, E out) embeddings."""
         with torch.autocast(energies.device.type, enabled=False):
             return F.linear(energies.flatten(1), self.output_weight) * (self._output_gain * self.output_rms)
+
+
+def _rms(rows: Matrix) -> float:
+    sums = [float(rows[start : start + CHUNK].double().square().sum()) for start in range(0, len(rows), CHUNK)]
+    return math.sqrt(math.fsum(sums) / (len(rows) * rows.shape[1]))
 
 
 def local_start(sites: int, channels: int, width_in: int, width_out: int) -> tuple[Tensor, Tensor]:

@@ -11,14 +11,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..utils.stored_rows import Rows, chunks, select_rows
+
 
 @dataclass(frozen=True)
 class PairSet:
     """Inputs and their targets, row by row; texts are optional.
 
     Attributes:
-        inputs: (N, E) float32.
-        targets: (N, T) float32.
+        inputs: (N, E) float32, in memory or in a file.
+        targets: (N, T) float32, likewise.
         input_texts: N texts, or none at all.
         target_texts: N texts, or none at all.
 
@@ -26,8 +28,8 @@ class PairSet:
         ValueError: empty, unequal counts, not floating, or a row that is not finite.
     """
 
-    inputs: Tensor
-    targets: Tensor
+    inputs: Rows
+    targets: Rows
     input_texts: Sequence[str] = ()
     target_texts: Sequence[str] = ()
 
@@ -47,11 +49,23 @@ class PairSet:
     def __len__(self) -> int:
         return len(self.inputs)
 
+    def batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs and targets of some rows."""
+        return self.inputs.index_select(0, rows), self.targets.index_select(0, rows)
+
+    def subset(self, rows: Tensor) -> PairSet:
+        """Some of the pairs, in the order of `rows`."""
+
+        def chosen(texts: Sequence[str]) -> list[str]:
+            return [texts[int(row)] for row in rows.tolist()] if texts else []
+
+        texts = chosen(self.input_texts), chosen(self.target_texts)
+        return PairSet(select_rows(self.inputs, rows), select_rows(self.targets, rows), *texts)
+
     def spaced(self, count: int) -> PairSet:
         """At most `count` pairs at equal distances, always the same ones: examples to look at."""
         step = max(1, len(self) // max(1, count))
-        rows = slice(0, step * count, step)
-        return PairSet(self.inputs[rows], self.targets[rows], self.input_texts[rows], self.target_texts[rows])
+        return self.subset(torch.arange(len(self))[: step * count : step])
 
 
 @dataclass(frozen=True)
@@ -60,11 +74,13 @@ class TextBank:
 
     Attributes:
         texts: V texts, each once.
-        embeddings: (V, T) float32.
+        embeddings: (V, T) float32, in memory or in a file.
+        groups: of each text the groups that it belongs to, such as synsets; texts of one group are synonyms. Or none.
     """
 
     texts: Sequence[str]
-    embeddings: Tensor
+    embeddings: Rows
+    groups: Sequence[frozenset[str]] = ()
 
     def __post_init__(self) -> None:
         check_embeddings("bank embeddings", self.embeddings)
@@ -72,20 +88,44 @@ class TextBank:
             raise ValueError(
                 f"the bank has {len(self.texts)} texts and {len(self.embeddings)} embeddings; give one for each text"
             )
+        if len(self.groups) not in (0, len(self.texts)):
+            raise ValueError(
+                f"the bank has {len(self.texts)} texts and groups for {len(self.groups)}; give all or none"
+            )
 
 
 @dataclass(frozen=True)
 class PairData:
-    """A data set as training wants it: three splits, and a bank where the targets are texts."""
+    """A data set as training wants it.
+
+    Attributes:
+        name: what it is called.
+        train: what is learned from.
+        validation: what choices are made by.
+        test: what is looked at in the end.
+        bank: what outputs are decoded to, where targets are texts.
+        encoders: the names of those that embedded inputs and targets, where they are texts.
+        task: the synthetic task, where it is one.
+    """
 
     name: str
     train: PairSet
     validation: PairSet
     test: PairSet
     bank: TextBank | None = None
+    encoders: tuple[str, str] | None = None
+    task: str | None = None
 
 
-def check_embeddings(name: str, rows: Tensor, width: int | None = None) -> None:
+def check_width(name: str, rows: Rows, width: int) -> None:
+    """Refuse rows of another width than the model's, with a ValueError."""
+    if rows.shape[1] != width:
+        raise ValueError(
+            f"{name} has width {rows.shape[1]}, the model expects {width}; use data or a model of one width"
+        )
+
+
+def check_embeddings(name: str, rows: Rows, width: int | None = None) -> None:
     """Refuse what cannot be a set of embeddings, before any work is spent on it.
 
     Args:
@@ -96,19 +136,16 @@ def check_embeddings(name: str, rows: Tensor, width: int | None = None) -> None:
     Raises:
         ValueError: not two-dimensional, empty, not floating, of another width, or with a non-finite row.
     """
-    if rows.dim() != 2:
+    if len(rows.shape) != 2:
         raise ValueError(f"{name} has shape {tuple(rows.shape)}; give a matrix of shape (rows, width)")
-    if rows.numel() == 0:
+    if 0 in rows.shape:
         raise ValueError(f"{name} has shape {tuple(rows.shape)} and so holds nothing; give at least one row")
-    if not rows.is_floating_point():
+    if not rows.dtype.is_floating_point:
         raise ValueError(f"{name} has dtype {rows.dtype}; embeddings are floating: convert them with .float()")
-    if width is not None and rows.shape[1] != width:
-        raise ValueError(
-            f"{name} has width {rows.shape[1]}, the model expects {width}; use data or a model of one width"
-        )
-    finite = torch.isfinite(rows).all(dim=1)
-    if not bool(finite.all()):
-        bad = (~finite).nonzero().flatten()
+    if width is not None:
+        check_width(name, rows, width)
+    bad = torch.cat([~torch.isfinite(chunk).all(dim=1) for chunk in chunks(rows)]).nonzero().flatten()
+    if len(bad):
         raise ValueError(
             f"{name} has {len(bad)} rows with NaN or infinite numbers, first row {int(bad[0])}; remove them"
         )

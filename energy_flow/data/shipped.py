@@ -57,7 +57,8 @@ def read_shipped(folder: Path) -> PairData:
             [words[word] for word in row_words.tolist()],
         )
 
-    return PairData(NAME, part("train"), part("validation"), part("test"), bank)
+    encoder = json.loads((folder / _CARD).read_text(encoding="utf-8"))["encoder"]
+    return PairData(NAME, part("train"), part("validation"), part("test"), bank, (encoder, encoder))
 
 
 def build_shipped(

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor
+from safetensors import SafetensorError, safe_open
 
+from ..utils.stored_rows import IN_MEMORY, Rows, open_safetensors
 from .pair_folder import load_pair_folder
 from .pairs import PairData, PairSet, check_embeddings
 from .shipped import load_shipped
@@ -41,17 +40,17 @@ def load_data(source: str, seed: int = 0) -> PairData:
     if not path.is_file():
         raise ValueError(f"data = {source!r}: neither a file, nor a folder, nor one of {', '.join((SHIPPED, *TASKS))}")
     matrices = load_matrices(path, ("inputs", "targets"))
-    return _split(path.stem, PairSet(matrices["inputs"].float(), matrices["targets"].float()), seed)
+    return _split(path.stem, PairSet(matrices["inputs"], matrices["targets"]), seed)
 
 
-def data_settings(source: str, data: PairData) -> dict[str, Any]:
+def data_settings(data: PairData) -> dict[str, Any]:
     """The fields of the configuration that a data set decides: its widths, and what a task needs."""
     widths = {"input_embedding_dim": data.train.inputs.shape[1], "output_embedding_dim": data.train.targets.shape[1]}
-    return widths | dict(TASKS[source].settings if source in TASKS else {})
+    return widths | dict(TASKS[data.task].settings if data.task else {})
 
 
-def load_matrices(path: Path, names: tuple[str, ...]) -> dict[str, Tensor]:
-    """Read the named floating matrices of a `.safetensors` file.
+def load_matrices(path: Path, names: tuple[str, ...], in_memory: int = IN_MEMORY) -> dict[str, Rows]:
+    """Open the named floating matrices of a `.safetensors` file; what is larger than `in_memory` bytes stays there.
 
     Raises:
         ValueError: no such file, not a safetensors file, or a matrix is missing or is no set of embeddings.
@@ -59,18 +58,16 @@ def load_matrices(path: Path, names: tuple[str, ...]) -> dict[str, Tensor]:
     if not path.is_file():
         raise ValueError(f"{path}: no such file; give a .safetensors file with {' and '.join(names)}")
     try:
-        tensors = load_file(path)
+        with safe_open(path, "pt"):  # checks the header against the length of the file
+            pass
     except SafetensorError as error:
         raise ValueError(
             f"{path}: not a safetensors file ({error}); write it with safetensors.torch.save_file"
         ) from error
-    for name in names:
-        if name not in tensors:
-            raise ValueError(
-                f"{path}: holds {', '.join(tensors) or 'nothing'}, but not {name!r}; add the matrix {name!r}"
-            )
-        check_embeddings(f"{path}: {name}", tensors[name])
-    return {name: tensors[name] for name in names}
+    matrices = {name: open_safetensors(path, name, in_memory) for name in names}
+    for name, matrix in matrices.items():
+        check_embeddings(f"{path}: {name}", matrix)
+    return matrices
 
 
 def _split(name: str, pairs: PairSet, seed: int) -> PairData:
@@ -78,8 +75,5 @@ def _split(name: str, pairs: PairSet, seed: int) -> PairData:
         raise ValueError(f"{name} has {len(pairs)} pairs; three splits need at least 10")
     order = torch.randperm(len(pairs), generator=torch.Generator().manual_seed(seed))
     tenth = len(pairs) // 10
-    train, validation, test = (
-        PairSet(pairs.inputs.index_select(0, rows), pairs.targets.index_select(0, rows))
-        for rows in order.split((len(pairs) - 2 * tenth, tenth, tenth))
-    )
+    train, validation, test = (pairs.subset(rows) for rows in order.split((len(pairs) - 2 * tenth, tenth, tenth)))
     return PairData(name, train, validation, test)

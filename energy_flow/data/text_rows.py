@@ -1,4 +1,4 @@
-"""Rows of texts or vectors from JSONL, CSV, TSV or Parquet, one at a time, bad ones named by file and line."""
+"""Rows of texts or vectors from JSONL, CSV, TSV, Parquet or `datasets`, one at a time, bad ones by file and line."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from ..utils.files import sha256_of
 
 Cell = str | list[float]
 RawRow = tuple[int, dict[str, Any] | str]  # line, and the row's cells or what is wrong with it
@@ -33,7 +35,8 @@ class PairRows:
     """The pairs of a file, in its order.
 
     Args:
-        path: a `.jsonl`, `.csv`, `.tsv` or `.parquet` file.
+        source: a `.jsonl`, `.csv`, `.tsv` or `.parquet` file; a folder that `datasets` wrote (`save_to_disk`); or the
+            name of a set that `datasets` can load, whose split `train` is read.
         input_column: the column with the inputs.
         target_column: the column with the targets.
         id_column: a column with ids, unique in the file; by default the line is the id.
@@ -44,7 +47,7 @@ class PairRows:
         ValueError: no such file, or another suffix.
     """
 
-    path: Path
+    source: Path
     input_column: str
     target_column: str
     id_column: str | None = None
@@ -53,14 +56,11 @@ class PairRows:
 
     def __iter__(self) -> Iterator[PairRow]:
         """Yield the pairs; what is bad is raised or counted."""
-        if not self.path.is_file():
-            raise ValueError(f"{self.path}: no such file; give a {', '.join(READERS)} file")
-        if self.path.suffix not in READERS:
-            raise ValueError(f"{self.path}: the suffix is {self.path.suffix!r}; give a {', '.join(READERS)} file")
+        read = self._reader()
         self.skipped.clear()
         seen: set[str] = set()
         widths: dict[str, int] = {}
-        for line, raw in READERS[self.path.suffix](self.path):
+        for line, raw in read(self.source):
             try:
                 row = self._checked(line, raw, seen, widths)
             except BadRowError as error:
@@ -71,6 +71,19 @@ class PairRows:
             if self.id_column is not None:  # lines differ anyway, and a million of them would only fill the memory
                 seen.add(row.row_id)
             yield row
+
+    def fingerprint(self) -> str:
+        """What tells this source from another: the checksum of the file, or the fingerprint that `datasets` gives."""
+        return sha256_of(self.source) if self._reader() is not _read_dataset else open_dataset(self.source)._fingerprint
+
+    def _reader(self) -> Callable[[Path], Iterator[RawRow]]:
+        if self.source.is_dir() or (not self.source.suffix and not self.source.is_file()):
+            return _read_dataset
+        if not self.source.is_file():
+            raise ValueError(f"{self.source}: no such file; give a {', '.join(READERS)} file")
+        if self.source.suffix not in READERS:
+            raise ValueError(f"{self.source}: the suffix is {self.source.suffix!r}; give a {', '.join(READERS)} file")
+        return READERS[self.source.suffix]
 
     def _checked(self, line: int, raw: dict[str, Any] | str, seen: set[str], widths: dict[str, int]) -> PairRow:
         if isinstance(raw, str):
@@ -103,7 +116,52 @@ class PairRows:
         return value
 
     def _bad(self, line: int, what: str) -> BadRowError:
-        return BadRowError(f"{self.path}:{line}: {what}")
+        return BadRowError(f"{self.source}:{line}: {what}")
+
+
+class Candidate(NamedTuple):
+    """A text that outputs may be decoded to, and the groups of synonyms that it belongs to, where they are known."""
+
+    text: str
+    groups: list[str] | None
+
+
+def read_candidates(path: Path) -> Iterator[Candidate]:
+    """Candidates from a `.txt` file, one a line, or a `.jsonl` file of objects with `text` and perhaps `groups`.
+
+    Raises:
+        BadRowError: an empty text, one that came before, groups in some lines alone, or not JSON.
+        ValueError: no such file, or another suffix.
+    """
+    if not path.is_file() or path.suffix not in (".txt", ".jsonl"):
+        raise ValueError(f"{path}: no such .txt or .jsonl file; give candidates, one a line")
+    lines = _read_jsonl(path) if path.suffix == ".jsonl" else _read_lines(path)
+    seen: set[str] = set()
+    grouped: set[bool] = set()
+    for number, raw in lines:
+        if isinstance(raw, str):
+            raise BadRowError(f"{path}:{number}: {raw}")
+        text, groups = raw.get("text"), raw.get("groups")
+        grouped.add(groups is None)
+        if not isinstance(text, str) or not text.strip():
+            raise BadRowError(f"{path}:{number}: text is {text!r}; give a text")
+        if text in seen:
+            raise BadRowError(f"{path}:{number}: the text {text!r} stood in an earlier line; give it once")
+        if len(grouped) > 1 or not (groups is None or _are_texts(groups)):
+            raise BadRowError(f"{path}:{number}: groups is {groups!r}; give a list of texts in every line, or in none")
+        seen.add(text)
+        yield Candidate(text, groups)
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+
+
+def _read_lines(path: Path) -> Iterator[RawRow]:
+    with path.open(encoding="utf-8", errors="surrogateescape") as lines:
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                yield number, {"text": line.strip()}
 
 
 def _read_jsonl(path: Path) -> Iterator[RawRow]:
@@ -162,6 +220,39 @@ def _read_parquet(path: Path) -> Iterator[RawRow]:
         for row in batch.to_pylist():
             number += 1
             yield number, row
+
+
+def open_dataset(source: Path) -> Any:
+    """The table of a `datasets` folder or name; the split `train` where there are several.
+
+    Raises:
+        ImportError: `datasets` is not installed.
+        ValueError: nothing of this name could be loaded.
+    """
+    if importlib.util.find_spec("datasets") is None:
+        raise ImportError(
+            f"{source} is no file, so it is read with the library datasets: pip install 'energy-flow[hub]'"
+        )
+    import datasets
+
+    try:
+        loaded = datasets.load_from_disk(str(source)) if source.is_dir() else datasets.load_dataset(source.as_posix())
+    except Exception as error:  # the library raises what its many backends raise
+        raise ValueError(
+            f"{source}: datasets could not load it ({type(error).__name__}: {error}); give a folder that save_to_disk "
+            "wrote, a name on the hub (needs the network), or a file"
+        ) from error
+    if isinstance(loaded, dict):
+        if "train" not in loaded:
+            raise ValueError(
+                f"{source}: has the splits {', '.join(loaded)}, but no train; save the split that you mean"
+            )
+        loaded = loaded["train"]
+    return loaded
+
+
+def _read_dataset(source: Path) -> Iterator[RawRow]:
+    yield from enumerate(open_dataset(source), start=1)
 
 
 READERS: dict[str, Callable[[Path], Iterator[RawRow]]] = {

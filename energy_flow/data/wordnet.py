@@ -44,7 +44,9 @@ def read_senses(directory: str | Path) -> Iterator[Sense]:
 def build_wordnet(
     directory: Path, folder: Path, excluded: Iterable[str] = (), synsets_too: bool = False
 ) -> dict[str, Any]:
-    """Write every pair of definition and word to `pairs.jsonl`, and a card beside it.
+    """Write every pair of definition and word to `pairs.jsonl`, every word to `candidates.jsonl`, and a card.
+
+    The candidates are all words of WordNet, those that are excluded too, each with the synsets that it belongs to.
 
     Args:
         directory: WordNet's database files.
@@ -66,6 +68,12 @@ def build_wordnet(
     with (folder / "pairs.jsonl").open("w", encoding="utf-8", newline="\n") as file:
         for sense in kept:
             file.write(json.dumps({"input": sense.definition, "target": sense.word, "synset": sense.synset}) + "\n")
+    synsets_of: dict[str, list[str]] = {}
+    for sense in senses:
+        synsets_of.setdefault(sense.word, []).append(sense.synset)
+    with (folder / "candidates.jsonl").open("w", encoding="utf-8", newline="\n") as file:
+        for word, groups in synsets_of.items():
+            file.write(json.dumps({"text": word, "groups": groups}) + "\n")
     card = {
         "name": "wordnet",
         "what": "definitions of WordNet 3.0 (input) and the single words they define (target)",
@@ -73,6 +81,7 @@ def build_wordnet(
         "licence": "WordNet 3.0 licence: free to use, copy, modify and distribute with its notice",
         "pairs": len(kept),
         "words": len({sense.word for sense in kept}),
+        "candidates": len(synsets_of),
         "excluded_words": len(words),
         "excluded_pairs": len(senses) - len(kept),
         "synsets_excluded_too": synsets_too,
@@ -92,6 +101,34 @@ def read_words(path: Path) -> list[str]:
         return [entry["word"] for entry in json.loads(text)]
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: not a JSON list of objects with `word`: {error}") from error
+
+
+class Query(NamedTuple):
+    """A definition, and the word that is looked for."""
+
+    word: str
+    definition: str
+
+
+def read_queries(path: Path) -> list[Query]:
+    """Read a test set in the published format: a JSON list of objects with `word` and `definitions`, a text.
+
+    Raises:
+        ValueError: no such file, not such a list, or an empty text; names the entry.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; give a JSON list of objects with `word` and `definitions`")
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: not JSON ({error}); give a list of objects with `word` and `definitions`") from error
+    if not isinstance(entries, list) or not entries:
+        raise ValueError(f"{path}: no list with entries; give a list of objects with `word` and `definitions`")
+    for number, entry in enumerate(entries, start=1):
+        cells = [entry.get(name) for name in ("word", "definitions")] if isinstance(entry, dict) else [None]
+        if not all(isinstance(cell, str) and cell.strip() for cell in cells):
+            raise ValueError(f"{path}: entry {number} is {entry!r:.80}; give texts as `word` and `definitions`")
+    return [Query(entry["word"].lower(), entry["definitions"]) for entry in entries]
 
 
 def definition_of(gloss: str) -> str:

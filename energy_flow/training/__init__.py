@@ -4,7 +4,7 @@ from .checkpoint import load_model, save_model
 from .diagnosis import NonFiniteError
 from .energy_trainer import EnergyTrainer, EpochReport, TrainingResult
 from .losses import LOSSES
-from .metrics import EmbeddingMetrics, confidence_intervals, measure, target_ranks
+from .metrics import EmbeddingMetrics, Judge, measure
 from .observers import MetricsFile, Observer, ProgressBar, TensorBoardCurves
 
 __all__ = [
@@ -12,15 +12,14 @@ __all__ = [
     "EmbeddingMetrics",
     "EnergyTrainer",
     "EpochReport",
+    "Judge",
     "MetricsFile",
     "NonFiniteError",
     "Observer",
     "ProgressBar",
     "TensorBoardCurves",
     "TrainingResult",
-    "confidence_intervals",
     "load_model",
     "measure",
     "save_model",
-    "target_ranks",
 ]

@@ -17,16 +17,16 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from ..config import EnergyConfig
 from ..core import FlowProcessor, FlowStatistics
-from ..data.pairs import PairData, PairSet, TextBank, check_embeddings
-from ..text.decoder import NearestTexts
+from ..data.pairs import PairData, PairSet, TextBank, check_embeddings, check_width
 from ..utils.device_manager import DeviceManager
 from ..utils.helpers import batch_slices, epoch_order
 from ..utils.logging import log_context, logger
+from ..utils.stored_rows import Rows, chunks
 from .checkpoint import save_model
 from .diagnosis import NonFiniteError, first_nonfinite, first_nonfinite_gradient
 from .flow_log import log_flows
 from .losses import DIRECTIONAL, total_loss
-from .metrics import EmbeddingMetrics, measure
+from .metrics import EmbeddingMetrics, Judge, measure
 from .observers import Example, Figures, Observer, run_folder_observers
 from .schedule import create_optimizer, learning_rate_factor
 
@@ -52,6 +52,13 @@ class TrainingResult:
     seconds: float
     epochs: tuple[EpochReport, ...]
     best_epoch: int | None  # the least validation loss; None without validation
+
+
+class Validation:
+    """The pairs that are looked at after every epoch, and who judges them."""
+
+    def __init__(self, pairs: PairSet, bank: TextBank | None) -> None:
+        self.pairs, self.judge = pairs, Judge(bank)
 
 
 @dataclass
@@ -110,14 +117,14 @@ class EnergyTrainer:
             target_embeddings: (N, E out), floating.
             epochs: passes over the rows; by default the configuration's.
         """
-        return self._fit(PairSet(input_embeddings, target_embeddings), None, None, epochs)
+        return self._fit(PairSet(input_embeddings, target_embeddings), None, epochs)
 
     def fit(self, data: PairData, epochs: int | None = None) -> TrainingResult:
         """Train on a data set, and measure its validation split after every epoch."""
-        return self._fit(data.train, data.validation, data.bank, epochs)
+        return self._fit(data.train, Validation(data.validation, data.bank), epochs)
 
     @torch.no_grad()
-    def predict(self, inputs: Tensor) -> Tensor:
+    def predict(self, inputs: Rows) -> Tensor:
         """(N, E in) embeddings to (N, E out) float32 on the CPU, in batches, without gradients."""
         check_embeddings("inputs", inputs, self.config.input_embedding_dim)
         self.processor.eval()
@@ -133,15 +140,13 @@ class EnergyTrainer:
         """Write weights and configuration to a folder; `load_model` reads them."""
         save_model(self.processor, folder)
 
-    def _fit(
-        self, pairs: PairSet, validation: PairSet | None, bank: TextBank | None, epochs: int | None
-    ) -> TrainingResult:
+    def _fit(self, pairs: PairSet, validation: Validation | None, epochs: int | None) -> TrainingResult:
         epochs = self.config.epochs if epochs is None else epochs
         if epochs < 1:
             raise ValueError(f"epochs = {epochs}; give at least 1")
         self._check(pairs, "training pairs")
         if validation is not None:
-            self._check(validation, "validation pairs")
+            self._check(validation.pairs, "validation pairs")
         if not bool(self.processor.mapper.calibrated):
             self.processor.mapper.calibrate(pairs.inputs, pairs.targets)
         started = time.perf_counter()
@@ -151,16 +156,14 @@ class EnergyTrainer:
         try:
             for epoch in range(1, epochs + 1):
                 with log_context(run=self.run_folder.name if self.run_folder else "-", epoch=epoch):
-                    reports.append(self._run_epoch(pairs, validation, bank, epoch, progress))
+                    reports.append(self._run_epoch(pairs, validation, epoch, progress))
                     self._keep_weights(reports)
         finally:
             for observer in self._observers:
                 observer.close()
         return TrainingResult(progress.step, time.perf_counter() - started, tuple(reports), _best_epoch(reports))
 
-    def _run_epoch(
-        self, pairs: PairSet, validation: PairSet | None, bank: TextBank | None, epoch: int, progress: _Progress
-    ) -> EpochReport:
+    def _run_epoch(self, pairs: PairSet, validation: Validation | None, epoch: int, progress: _Progress) -> EpochReport:
         progress.epoch, progress.epoch_loss = epoch, 0.0
         progress.pending_since = time.perf_counter()
         order = epoch_order(len(pairs), self.config.seed, epoch)
@@ -174,16 +177,16 @@ class EnergyTrainer:
         train_loss = progress.epoch_loss / len(pairs)
         if validation is None:
             return EpochReport(epoch, train_loss, None, None)
-        loss, metrics = self._validate(validation, bank)
+        loss, metrics = self._validate(validation)
         record = {"step": progress.step, "epoch": epoch, "loss": loss, "train_loss": train_loss} | metrics.to_dict()
-        examples = self._decode_examples(validation, bank)
+        examples = self._decode_examples(validation)
         for observer in self._observers:
             observer.validate(record, examples)
         return EpochReport(epoch, train_loss, loss, metrics)
 
     def _train_step(self, pairs: PairSet, rows: Tensor, progress: _Progress) -> dict[str, Tensor]:
         device = self.devices.device
-        inputs, targets = pairs.inputs.index_select(0, rows).to(device), pairs.targets.index_select(0, rows).to(device)
+        inputs, targets = (matrix.to(device) for matrix in pairs.batch(rows))
         self.processor.train()
         rate = self.config.learning_rate * learning_rate_factor(progress.step - 1, progress.total_steps, self.config)
         for group in self.optimizer.param_groups:
@@ -218,20 +221,22 @@ class EnergyTrainer:
         return result.output, result.stats
 
     @torch.no_grad()
-    def _validate(self, pairs: PairSet, bank: TextBank | None) -> tuple[float, EmbeddingMetrics]:
+    def _validate(self, validation: Validation) -> tuple[float, EmbeddingMetrics]:
+        pairs = validation.pairs
         outputs = self.predict(pairs.inputs)
         total = 0.0
         for rows in batch_slices(len(pairs), self.config.batch_size):
             loss, _ = total_loss(outputs[rows], pairs.targets[rows], self.config)
             total += float(loss) * len(outputs[rows])
-        return total / len(pairs), measure(outputs, pairs, bank)
+        return total / len(pairs), validation.judge.measure(outputs, pairs)
 
-    def _decode_examples(self, pairs: PairSet, bank: TextBank | None) -> list[Example]:
+    def _decode_examples(self, validation: Validation) -> list[Example]:
         """The same few rows of the validation set at every look, decoded to the nearest texts."""
-        if bank is None or not pairs.input_texts:
+        nearest_texts = validation.judge.nearest
+        if nearest_texts is None or not validation.pairs.input_texts:
             return []
-        shown = pairs.spaced(EXAMPLES)
-        nearest = NearestTexts(bank.texts, bank.embeddings)(self.predict(shown.inputs), min(3, len(bank.texts)))
+        shown = validation.pairs.spaced(EXAMPLES)
+        nearest = nearest_texts(self.predict(shown.inputs), min(3, len(nearest_texts.texts)))
         found = [tuple(match.text for match in matches) for matches in nearest]
         return [Example(*row) for row in zip(shown.input_texts, shown.target_texts, found, strict=True)]
 
@@ -257,13 +262,13 @@ class EnergyTrainer:
         progress.pending, progress.pending_since = [], time.perf_counter()
 
     def _check(self, pairs: PairSet, name: str) -> None:
-        check_embeddings(f"{name}: inputs", pairs.inputs, self.config.input_embedding_dim)
-        check_embeddings(f"{name}: targets", pairs.targets, self.config.output_embedding_dim)
+        check_width(f"{name}: inputs", pairs.inputs, self.config.input_embedding_dim)
+        check_width(f"{name}: targets", pairs.targets, self.config.output_embedding_dim)
         if any(loss in DIRECTIONAL for loss in self.config.loss_weights):
-            zero = (pairs.targets == 0).all(dim=1)
-            if bool(zero.any()):
+            zero = torch.cat([(chunk == 0).all(dim=1) for chunk in chunks(pairs.targets)]).nonzero().flatten()
+            if len(zero):
                 raise ValueError(
-                    f"{name}: targets has {int(zero.sum())} rows of zeros, first row {int(zero.nonzero()[0])}; they "
+                    f"{name}: targets has {len(zero)} rows of zeros, first row {int(zero[0])}; they "
                     "have no direction for the cosine: remove them, or train with loss_mse alone"
                 )
 

@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..data.pairs import PairSet, TextBank
+from ..text.decoder import NearestTexts
+from ..utils.stored_rows import CHUNK, Rows, chunks
 
-CHUNK = 1024  # rows of a similarity matrix that are held at once
 RESAMPLES = 1000  # of the bootstrap
 
 
@@ -32,6 +33,8 @@ class EmbeddingMetrics:
         acc_1: share of the rows whose target is the nearest of the bank.
         acc_10: share of the rows whose target is among the ten nearest.
         acc_100: share of the rows whose target is among the hundred nearest.
+        synonym_acc_1: share of the rows whose nearest text is the target or shares a group (a synset) with it; None
+            where the bank has no groups.
     """
 
     mse: float
@@ -42,6 +45,7 @@ class EmbeddingMetrics:
     acc_1: float | None = None
     acc_10: float | None = None
     acc_100: float | None = None
+    synonym_acc_1: float | None = None
 
     def to_dict(self) -> dict[str, float]:
         """The figures that there are."""
@@ -55,60 +59,107 @@ class RowFigures(NamedTuple):
     cosine: Tensor  # (N,)
     centred_cosine: Tensor  # (N,)
     rank: Tensor | None  # (N,) 0-based, with a bank
+    synonym: Tensor | None  # (N,) bool, with a bank that has groups
 
 
-def measure(outputs: Tensor, pairs: PairSet, bank: TextBank | None = None) -> EmbeddingMetrics:
-    """Judge (N, E) outputs against the targets of `pairs`; with a bank, by the rank of the target's text too."""
-    rows = row_figures(outputs, pairs, bank)
-    return EmbeddingMetrics(**{name: float(figure(rows)) for name, figure in _figures(rows).items()})
+class Judge:
+    """Judges outputs against pairs by ranks in a bank; the bank is prepared once.
 
-
-def confidence_intervals(
-    outputs: Tensor, pairs: PairSet, bank: TextBank | None = None, level: float = 0.95, seed: int = 0
-) -> dict[str, tuple[float, float]]:
-    """Percentile bootstrap over the rows (Efron 1979): the interval of each figure of `measure`, by its name."""
-    rows = row_figures(outputs, pairs, bank)
-    generator = torch.Generator().manual_seed(seed)
-    count = len(rows.cosine)
-    drawn: dict[str, list[float]] = {name: [] for name in _figures(rows)}
-    for _ in range(RESAMPLES):
-        chosen = torch.randint(count, (count,), generator=generator)
-        resampled = RowFigures(*(None if column is None else column[chosen] for column in rows))
-        for name, figure in _figures(rows).items():
-            drawn[name].append(float(figure(resampled)))
-    ends = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
-    bounds = {name: torch.tensor(values, dtype=torch.float64).quantile(ends) for name, values in drawn.items()}
-    return {name: (float(low), float(high)) for name, (low, high) in bounds.items()}
-
-
-def row_figures(outputs: Tensor, pairs: PairSet, bank: TextBank | None = None) -> RowFigures:
-    """The figures of every row; ranks where there is a bank."""
-    centred = [rows - rows.mean(0) for rows in (outputs, pairs.targets)]
-    return RowFigures(
-        squared_error=(outputs - pairs.targets).square().mean(1),
-        cosine=F.cosine_similarity(outputs, pairs.targets, dim=1),
-        centred_cosine=F.cosine_similarity(*centred, dim=1),
-        rank=None if bank is None else target_ranks(outputs, pairs, bank),
-    )
-
-
-def target_ranks(outputs: Tensor, pairs: PairSet, bank: TextBank) -> Tensor:
-    """(N,) int64: how many texts of the bank are nearer to each output, by cosine, than the right one.
-
-    Raises:
-        ValueError: a target text is not in the bank.
+    Args:
+        bank: the texts that outputs are decoded to; None judges without ranks.
+        hub_queries: (N, T) outputs such as those to come, for the correction of hubs that `NearestTexts` describes.
+        miss: the rank of a target that is not in the bank or ranks beyond; the published reverse-dictionary tables
+            use 1000. By default a target outside the bank is an error.
     """
-    index = {text: row for row, text in enumerate(bank.texts)}
-    missing = next((text for text in pairs.target_texts if text not in index), None)
-    if missing is not None or not pairs.target_texts:
-        raise ValueError(f"target text {missing!r} is not in the bank; give a bank that holds every target")
-    right = torch.tensor([index[text] for text in pairs.target_texts])
-    candidates = F.normalize(bank.embeddings, dim=1)
-    ranks = []
-    for rows, wanted in zip(F.normalize(outputs, dim=1).split(CHUNK), right.split(CHUNK), strict=True):
-        similarity = rows @ candidates.T
-        ranks.append((similarity > similarity.gather(1, wanted[:, None])).sum(1))
-    return torch.cat(ranks)
+
+    def __init__(
+        self, bank: TextBank | None = None, hub_queries: Tensor | None = None, miss: int | None = None
+    ) -> None:
+        self.bank, self.miss = bank, miss
+        self.nearest = None if bank is None else NearestTexts(bank.texts, bank.embeddings, hub_queries)
+        self._places = {} if bank is None else {text: place for place, text in enumerate(bank.texts)}
+
+    def measure(self, outputs: Rows, pairs: PairSet) -> EmbeddingMetrics:
+        """Judge (N, T) outputs against the targets of `pairs`."""
+        return _metrics(self.row_figures(outputs, pairs))
+
+    def confidence_intervals(
+        self, outputs: Rows, pairs: PairSet, level: float = 0.95, seed: int = 0
+    ) -> dict[str, tuple[float, float]]:
+        """Percentile bootstrap over the rows (Efron 1979): the interval of each figure of `measure`, by its name."""
+        rows = self.row_figures(outputs, pairs)
+        generator = torch.Generator().manual_seed(seed)
+        count = len(rows.cosine)
+        drawn: dict[str, list[float]] = {name: [] for name in _figures(rows)}
+        for _ in range(RESAMPLES):
+            chosen = torch.randint(count, (count,), generator=generator)
+            resampled = RowFigures(*(None if column is None else column[chosen] for column in rows))
+            for name, figure in _figures(rows).items():
+                drawn[name].append(float(figure(resampled)))
+        ends = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
+        bounds = {name: torch.tensor(values, dtype=torch.float64).quantile(ends) for name, values in drawn.items()}
+        return {name: (float(low), float(high)) for name, (low, high) in bounds.items()}
+
+    def row_figures(self, outputs: Rows, pairs: PairSet) -> RowFigures:
+        """The figures of every row; ranks where there is a bank."""
+        means = [_mean(rows) for rows in (outputs, pairs.targets)]
+        parts = []
+        for start in range(0, len(pairs), CHUNK):
+            rows = slice(start, start + CHUNK)
+            found, wanted = outputs[rows], pairs.targets[rows]
+            centred = F.cosine_similarity(found - means[0], wanted - means[1], dim=1)
+            parts.append(((found - wanted).square().mean(1), F.cosine_similarity(found, wanted, dim=1), centred))
+        columns = [torch.cat(column) for column in zip(*parts, strict=True)]
+        return RowFigures(*columns, rank=self.ranks(outputs, pairs), synonym=self._synonyms(outputs, pairs))
+
+    def ranks(self, outputs: Rows, pairs: PairSet) -> Tensor | None:
+        """(N,) int64: how many texts of the bank score higher than the right one; None without a bank.
+
+        Raises:
+            ValueError: a target text is not in the bank, and `miss` is not set.
+        """
+        if self.nearest is None:
+            return None
+        places = self._places_of(pairs)
+        parts = [
+            self.nearest.ranks(chunk, right.clamp(min=0))
+            for chunk, right in zip(chunks(outputs), places.split(CHUNK), strict=True)
+        ]
+        ranks = torch.cat(parts)
+        return ranks if self.miss is None else torch.where(places < 0, self.miss, ranks.clamp(max=self.miss))
+
+    def _places_of(self, pairs: PairSet) -> Tensor:
+        if not pairs.target_texts:
+            raise ValueError("the targets have no texts to look for in the bank; give pairs with target texts")
+        missing = next((text for text in pairs.target_texts if text not in self._places), None)
+        if missing is not None and self.miss is None:
+            raise ValueError(f"target text {missing!r} is not in the bank; give a bank that holds every target")
+        return torch.tensor([self._places.get(text, -1) for text in pairs.target_texts])
+
+    def _synonyms(self, outputs: Rows, pairs: PairSet) -> Tensor | None:
+        if self.nearest is None or self.bank is None or not self.bank.groups:
+            return None
+        groups = self.bank.groups
+        nearest = torch.cat([self.nearest.top(chunk, 1)[1][:, 0] for chunk in chunks(outputs)])
+        hits = [
+            right >= 0 and (right == found or not groups[right].isdisjoint(groups[found]))
+            for right, found in zip(self._places_of(pairs).tolist(), nearest.tolist(), strict=True)
+        ]
+        return torch.tensor(hits)
+
+
+def measure(outputs: Rows, pairs: PairSet, bank: TextBank | None = None) -> EmbeddingMetrics:
+    """Judge (N, T) outputs against the targets of `pairs`; with a bank, by the rank of the target's text too."""
+    return Judge(bank).measure(outputs, pairs)
+
+
+def _mean(rows: Rows) -> Tensor:
+    sums = torch.stack([chunk.double().sum(0) for chunk in chunks(rows)])
+    return (sums.sum(0) / len(rows)).float()
+
+
+def _metrics(rows: RowFigures) -> EmbeddingMetrics:
+    return EmbeddingMetrics(**{name: float(figure(rows)) for name, figure in _figures(rows).items()})
 
 
 def _figures(rows: RowFigures) -> dict[str, Callable[[RowFigures], Tensor]]:
@@ -117,17 +168,19 @@ def _figures(rows: RowFigures) -> dict[str, Callable[[RowFigures], Tensor]]:
         "cosine": lambda one: one.cosine.mean(),
         "centred_cosine": lambda one: one.centred_cosine.mean(),
     }
-    if rows.rank is None:
-        return figures
-    return figures | {
-        "median_rank": lambda one: _ranks(one).quantile(0.5),
-        "rank_std": lambda one: _ranks(one).std(correction=0),
-        "acc_1": lambda one: (_ranks(one) < 1).double().mean(),
-        "acc_10": lambda one: (_ranks(one) < 10).double().mean(),
-        "acc_100": lambda one: (_ranks(one) < 100).double().mean(),
-    }
+    if rows.rank is not None:
+        figures |= {
+            "median_rank": lambda one: _present(one.rank).quantile(0.5),
+            "rank_std": lambda one: _present(one.rank).std(correction=0),
+            "acc_1": lambda one: (_present(one.rank) < 1).double().mean(),
+            "acc_10": lambda one: (_present(one.rank) < 10).double().mean(),
+            "acc_100": lambda one: (_present(one.rank) < 100).double().mean(),
+        }
+    if rows.synonym is not None:
+        figures["synonym_acc_1"] = lambda one: _present(one.synonym).mean()
+    return figures
 
 
-def _ranks(rows: RowFigures) -> Tensor:
-    assert rows.rank is not None  # asked for with a bank only
-    return rows.rank.double()
+def _present(column: Tensor | None) -> Tensor:
+    assert column is not None  # asked for where it is there alone
+    return column.double()

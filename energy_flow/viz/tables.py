@@ -15,6 +15,7 @@ HEADINGS = {
     "acc_1": "acc@1",
     "acc_10": "acc@10",
     "acc_100": "acc@100",
+    "synonym_acc_1": "synonym acc@1",
 }
 
 
