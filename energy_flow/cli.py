@@ -22,7 +22,7 @@ from .core.accounting import measure_cost
 from .data import TASKS, PairData, PairSet, load_data
 from .data.sources import SHIPPED, data_settings, load_matrices
 from .data.wordnet import read_queries
-from .text import NearestTexts, TextEncoder
+from .text import ApproximateTexts, NearestTexts, TextEncoder, TextGenerator
 from .training import EnergyTrainer, Judge, NonFiniteError, ProgressBar, load_model
 from .utils import DeviceManager, setup_logging
 from .viz import cost_table, examples_table, metrics_table
@@ -34,6 +34,7 @@ except ImportError:
     sys.exit("energy-flow: error: the command line needs tyro: pip install 'energy-flow[cli]'")
 
 from .cli_data import DATA_COMMANDS
+from .cli_text import TrainDecoder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -132,11 +133,17 @@ class Predict:
     """how many test examples"""
     top: int = 5
     """nearest texts to show for each"""
+    decoder: Path | None = None
+    """folder that train-decoder wrote: write texts with it instead of looking for the nearest"""
+    approximate: bool = False
+    """look for the nearest with a faiss index, for banks above a million (extra faiss)"""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps"""
 
     def __call__(self) -> None:
         """Print the nearest texts."""
+        if self.decoder is not None and self.approximate:
+            raise ValueError("--decoder writes texts and --approximate looks for them; give one of them")
         trainer = _load_trainer(self.model, self.device)
         data = load_data(self.data, trainer.config.seed)
         if self.texts and self.inputs:
@@ -144,15 +151,31 @@ class Predict:
         if self.inputs is not None:
             rows = load_matrices(self.inputs, ("inputs",))["inputs"]
             outputs = trainer.predict(rows)
-            _print_nearest(data, [f"row {row}" for row in range(len(rows))], outputs, self.top)
+            self._print_texts(data, [f"row {row}" for row in range(len(rows))], outputs)
         elif self.texts:
             encoder = TextEncoder(data.encoders[0]) if data.encoders else TextEncoder()
             outputs = trainer.predict(encoder(self.texts))
-            _print_nearest(data, self.texts, outputs, self.top)
+            self._print_texts(data, self.texts, outputs)
+        elif self.decoder is not None or self.approximate:
+            shown = data.test.spaced(self.examples)
+            outputs = trainer.predict(shown.inputs)
+            self._print_texts(data, shown.input_texts or [f"row {row}" for row in range(len(shown))], outputs)
         else:
             outputs = _print_examples(trainer, data, data.test.spaced(self.examples), self.top)
         if self.output is not None:
             _save_outputs(self.output, outputs)
+
+    def _print_texts(self, data: PairData, names: Sequence[str], outputs: Tensor) -> None:
+        if self.decoder is not None:
+            found = TextGenerator.load(self.decoder).generate(outputs)
+        elif data.bank is None:
+            raise ValueError(f"data = {data.name!r} has no texts to decode to; give one that has, such as shipped")
+        else:
+            search = ApproximateTexts if self.approximate else NearestTexts
+            nearest = search(data.bank.texts, data.bank.embeddings)(outputs, self.top)
+            found = [", ".join(f"{match.text} ({match.score:.3f})" for match in matches) for matches in nearest]
+        for name, text in zip(names, found, strict=True):
+            console.print(f"{name}: {text}", highlight=False, markup=False)
 
 
 @dataclass(frozen=True)
@@ -191,7 +214,12 @@ def _show_data_commands() -> None:
 
 
 CONFIGURED: dict[str, Any] = {"train": Train, "info": Info}
-COMMANDS: dict[str, Any] = CONFIGURED | {"evaluate": Evaluate, "predict": Predict, "data": _show_data_commands}
+COMMANDS: dict[str, Any] = CONFIGURED | {
+    "evaluate": Evaluate,
+    "predict": Predict,
+    "train-decoder": TrainDecoder,
+    "data": _show_data_commands,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -306,15 +334,6 @@ def _print_examples(trainer: EnergyTrainer, data: PairData, pairs: PairSet, top:
         rows = list(zip(pairs.input_texts, pairs.target_texts, found, strict=True))
         console.print(examples_table(f"{len(pairs)} test examples, decoded", rows))
     return outputs
-
-
-def _print_nearest(data: PairData, names: Sequence[str], outputs: Tensor, top: int) -> None:
-    if data.bank is None:
-        raise ValueError(f"data = {data.name!r} has no texts to decode to; give one that has, such as shipped")
-    for name, matches in zip(names, NearestTexts(data.bank.texts, data.bank.embeddings)(outputs, top), strict=True):
-        console.print(
-            f"{name}: " + ", ".join(f"{match.text} ({match.score:.3f})" for match in matches), highlight=False
-        )
 
 
 def _save_outputs(path: Path, outputs: Tensor) -> None:

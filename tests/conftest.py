@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import logging
 
 import pytest
@@ -19,3 +20,27 @@ def _quiet_and_seeded():
             handler.close()
     logger.handlers[:], logger.propagate = handlers, propagate
     logger.setLevel(level)
+
+
+@pytest.fixture(scope="session")
+def toy_set(tmp_path_factory):
+    """A pair set of 2 500 definitions of 700 words, with 720 candidates in groups of two, embedded by a toy."""
+    from .test_embedding import job, write_jsonl
+
+    folder = tmp_path_factory.mktemp("toy")
+    candidates = folder / "candidates.jsonl"
+    lines = ({"text": f"word{row}", "groups": [f"group{row // 2}"]} for row in range(720))
+    candidates.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    job(write_jsonl(folder / "pairs.jsonl"), folder / "set", candidates=candidates).run()
+    return folder / "set"
+
+
+@pytest.fixture(scope="session")
+def toy_model(toy_set, tmp_path_factory):
+    """A model for the toy set, hardly trained."""
+    from energy_flow.cli import main
+
+    run = tmp_path_factory.mktemp("runs") / "toy"
+    sizes = "--carrier-hidden-size 8 --carrier-num-layers 1 --neuron-hidden-dim 8 --neuron-output-dim 8"
+    main(f"train --preset tiny --data {toy_set} --run {run} --epochs 1 --device cpu {sizes}".split())
+    return run / "best"

@@ -9,6 +9,10 @@ from safetensors.torch import load_file, save_file
 
 from energy_flow.cli import main, parse
 from energy_flow.config import create_config
+from energy_flow.data import PairSet, TextBank
+from energy_flow.training import Judge
+
+from .test_embedding import ToyEncoder
 
 SMALL = [
     "--carrier-hidden-size",
@@ -86,6 +90,45 @@ def test_train_on_a_file_of_pairs(pair_file, tmp_path, capsys) -> None:
         ["train", "--preset", "tiny", "--data", str(pair_file), "--run", str(tmp_path / "run"), "--epochs", "1", *SMALL]
     )
     assert "lattice" in capsys.readouterr().out
+
+
+def test_a_built_task_trains_and_is_judged_by_its_own_metric(tmp_path, capsys) -> None:
+    built, run = tmp_path / "built", tmp_path / "run"
+    main(["data", "build", "sudoku-4", str(built), "--rows", "200", "--held-out-rows", "50"])
+    assert '"metric": "exact grids"' in capsys.readouterr().out
+    main(["train", "--preset", "tiny", "--data", str(built), "--run", str(run), "--epochs", "1", *SMALL])
+    assert json.loads((run / "config.json").read_text())["loss_cross_entropy"] == 1.0
+    assert "exact grids" in capsys.readouterr().out
+
+
+def test_published_queries_are_ranked_among_the_banks_words(toy_set, toy_model, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr("energy_flow.cli.TextEncoder", lambda name: ToyEncoder())
+    queries = [{"word": f"Word{row}", "definitions": f"definition number {row}"} for row in range(30)]
+    queries += [{"word": "unknown", "definitions": "not a word of the bank"}]
+    path = tmp_path / "queries.json"
+    path.write_text(json.dumps(queries))
+    main(["evaluate", str(toy_model), "--data", str(toy_set), "--queries", str(path), "--csls", "--device", "cpu"])
+    printed = capsys.readouterr().out
+    for words in ("synonym acc@1", "31 rows", "among 720 candidate texts; a rank of 1000 or more counts as 1000; the"):
+        assert words in " ".join(printed.split())
+    with pytest.raises(SystemExit):
+        main(["evaluate", str(toy_model), "--data", "rotation", "--queries", str(path)])
+    assert "rotation has no texts" in capsys.readouterr().err
+
+
+def test_misses_count_as_the_published_rank() -> None:
+    bank = TextBank([f"t{row}" for row in range(1200)], torch.nn.functional.normalize(torch.randn(1200, 4), dim=1))
+    pairs = PairSet(bank.embeddings[:3], bank.embeddings[:3], target_texts=["t0", "t1", "elsewhere"])
+    outputs = torch.cat((bank.embeddings[:1], -bank.embeddings[1:3]))
+    ranks = Judge(bank, miss=1000).ranks(outputs, pairs)
+    assert ranks is not None
+    assert ranks.tolist() == [0, 1000, 1000]
+
+
+def test_predict_looks_up_approximately(toy_set, toy_model, capsys) -> None:
+    pytest.importorskip("faiss")
+    main(["predict", str(toy_model), "--data", str(toy_set), "--approximate", "--examples", "3", "--top", "2"])
+    assert len(re.findall(r"^definition number \d+: .+\), .+\)$", capsys.readouterr().out, flags=re.MULTILINE)) == 3
 
 
 def test_train_on_a_task_takes_its_settings() -> None:

@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 
 from energy_flow.data import TASKS, PairSet, TextBank, load_data, load_shipped, make_task
 from energy_flow.data.shipped import build_shipped, choose_senses, dequantise, quantise, read_shipped, split_words
-from energy_flow.data.sources import load_matrices
-from energy_flow.data.tasks import sudoku_grids
+from energy_flow.data.sources import data_settings, load_matrices
+from energy_flow.data.tasks import build_task, sudoku_grids
 from energy_flow.data.wordnet import Sense, definition_of, read_senses
 
 SHIPPED = Path(str(files("energy_flow.data") / "shipped"))
@@ -168,6 +168,41 @@ def test_conditional_permutation_moves_blocks_as_the_first_one_says() -> None:
         assert sorted(order) == list(range(16))
         assert order[0] == 0
         assert torch.equal(inputs[rows][:, order], targets[rows])
+
+
+def test_deep_teacher_is_three_quarters_linear() -> None:
+    data = make_task("deep-teacher", 8000)
+    weights = torch.linalg.lstsq(data.train.inputs[:], data.train.targets[:]).solution
+    assert TASKS["deep-teacher"].metric(data.test.inputs[:] @ weights, data.test.targets[:]) == pytest.approx(
+        0.75, abs=0.02
+    )
+
+
+def test_digits_are_patches_of_the_images_in_three_splits() -> None:
+    sklearn_datasets = pytest.importorskip("sklearn.datasets")
+    images, classes = sklearn_datasets.load_digits(return_X_y=True)
+    data = make_task("digits", 5000)
+    parts = (data.train, data.validation, data.test)
+    assert [len(part) for part in parts] == [1437, 180, 180]
+    everything = torch.cat([torch.cat((part.inputs[:], part.targets[:]), dim=1) for part in parts])
+    known = {tuple(image / 8 - 1): label for image, label in zip(images, classes, strict=True)}
+    for row in everything[::50]:
+        image = row[:64].view(4, 4, 2, 2).transpose(1, 2).reshape(64)
+        assert known[tuple(image.double().tolist())] == int(row[64:].argmax())
+    assert TASKS["digits"].metric(data.test.targets[:] * 2 - 1, data.test.targets[:]) == 1.0
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_can_be_built_as_a_set_with_a_card(tmp_path, name: str) -> None:
+    if name == "digits":
+        pytest.importorskip("sklearn")
+    manifest = build_task(name, tmp_path / "set", 40, 30, seed=1)
+    data, same = load_data(str(tmp_path / "set")), make_task(name, 40, 30, seed=1)
+    for split in ("train", "validation", "test"):
+        assert torch.equal(getattr(data, split).inputs[:], getattr(same, split).inputs[:])
+        assert torch.equal(getattr(data, split).targets[:], getattr(same, split).targets[:])
+    assert data_settings(data) == data_settings(same)
+    assert {"what", "metric", "licence", "made_by", "pairs_per_split"} <= set(manifest)
 
 
 def test_rotation_keeps_lengths_and_splits_differ() -> None:

@@ -15,8 +15,9 @@ import torch
 from energy_flow.data import load_data
 from energy_flow.data.embedding import EmbedJob
 from energy_flow.data.pair_folder import read_manifest, split_of
-from energy_flow.data.text_rows import BadRowError, PairRows
-from energy_flow.data.wordnet import build_wordnet, read_words
+from energy_flow.data.text_rows import BadRowError, PairRows, read_candidates
+from energy_flow.data.wordnet import build_wordnet, read_queries, read_words
+from energy_flow.training import Judge
 
 from .test_data import write_wordnet
 
@@ -45,9 +46,11 @@ def write_jsonl(path: Path, pairs=PAIRS) -> Path:
     return path
 
 
-def job(source: Path, folder: Path, encoder=None, **options) -> EmbedJob:
+def job(source: Path, folder: Path, encoder=None, candidates=None, held_out=0.1, **options) -> EmbedJob:
     encoder = encoder or ToyEncoder()
-    return EmbedJob(PairRows(source, "input", "target", **options), folder, encoder, encoder)
+    return EmbedJob(
+        PairRows(source, "input", "target", **options), folder, encoder, encoder, candidates, held_out=held_out
+    )
 
 
 def checksums(folder: Path) -> dict[str, str]:
@@ -123,6 +126,85 @@ def test_a_folder_of_something_else_is_refused(tmp_path) -> None:
     (tmp_path / "mine" / "notes.txt").write_text("keep")
     with pytest.raises(ValueError, match="holds files that are no pair set"):
         job(write_jsonl(tmp_path / "pairs.jsonl"), tmp_path / "mine").run()
+
+
+def test_candidates_are_the_bank_with_their_groups(toy_set) -> None:
+    data = load_data(str(toy_set))
+    assert data.bank is not None
+    assert (len(data.bank.texts), data.bank.groups[3], data.encoders) == (720, {"group1"}, ("toy", "toy"))
+    torch.testing.assert_close(data.bank.embeddings[:], ToyEncoder()(data.bank.texts))
+    judge = Judge(data.bank)
+    places = {text: place for place, text in enumerate(data.bank.texts)}
+    twins = torch.tensor([places[text] ^ 1 for text in data.test.target_texts])  # the other one of the group
+    metrics = judge.measure(data.bank.embeddings.index_select(0, twins), data.test)
+    assert metrics.synonym_acc_1 is not None
+    assert metrics.acc_1 is not None
+    assert metrics.acc_1 < 0.2  # some toy words share an embedding with others
+    assert metrics.synonym_acc_1 > 0.8
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("c.txt", "word0\nword1\n", r"pairs.jsonl:3: the target 'word2' is not among the candidates of .*c.txt"),
+        ("c.txt", "word0\nword0\n", r"c.txt:2: the text 'word0' stood in an earlier line"),
+        ("c.jsonl", '{"text": "a", "groups": ["g"]}\n{"text": "b"}\n', r"c.jsonl:2: groups is None; give a list"),
+        ("c.jsonl", '{"text": " "}\n', r"c.jsonl:1: text is ' '; give a text"),
+        ("c.jsonl", "{\n", r"c.jsonl:1: not JSON"),
+        ("c.csv", "a\n", r"c.csv: no such .txt or .jsonl file"),
+    ],
+)
+def test_candidates_that_do_not_fit_are_named(tmp_path, name: str, text: str, words: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=words):
+        job(write_jsonl(tmp_path / "pairs.jsonl"), tmp_path / "set", candidates=tmp_path / name).run()
+
+
+def test_an_interrupted_job_goes_on_in_its_candidates_too(tmp_path, toy_set) -> None:
+    source, candidates = toy_set.parent / "pairs.jsonl", toy_set.parent / "candidates.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        job(source, tmp_path / "set", ToyEncoder(5100), candidates=candidates).run()
+    again = ToyEncoder()
+    job(source, tmp_path / "set", again, candidates=candidates).run()
+    assert again.seen == 720
+    assert checksums(tmp_path / "set") == checksums(toy_set)
+    candidates_again = tmp_path / "other.txt"
+    candidates_again.write_text("word0\n")
+    with pytest.raises(ValueError, match="holds another set: its candidates"):
+        job(source, tmp_path / "set", candidates=candidates_again).run()
+
+
+def test_the_share_that_is_held_out_can_be_chosen(tmp_path) -> None:
+    job(write_jsonl(tmp_path / "pairs.jsonl"), tmp_path / "set", held_out=0.02).run()
+    data = load_data(str(tmp_path / "set"))
+    assert 0 < len(data.validation) < 100
+    with pytest.raises(ValueError, match=r"held_out = 0.5; give a share"):
+        job(tmp_path / "pairs.jsonl", tmp_path / "other", held_out=0.5)
+
+
+def test_tables_of_datasets_are_read(tmp_path) -> None:
+    datasets = pytest.importorskip("datasets")
+    table = datasets.Dataset.from_dict({"input": ["a", "b", "c"], "target": ["one", "two", " "]})
+    table.save_to_disk(str(tmp_path / "table"))
+    with pytest.raises(BadRowError, match="table:3: target is empty"):
+        list(PairRows(tmp_path / "table", "input", "target"))
+    rows = PairRows(tmp_path / "table", "input", "target", skip_bad=True)
+    assert [row.wanted for row in rows] == ["one", "two"]
+    assert rows.fingerprint() == PairRows(tmp_path / "table", "input", "target").fingerprint()
+    datasets.DatasetDict({"train": table}).save_to_disk(str(tmp_path / "splits"))
+    assert len(list(PairRows(tmp_path / "splits", "input", "target", skip_bad=True))) == 2
+    datasets.DatasetDict({"other": table}).save_to_disk(str(tmp_path / "others"))
+    with pytest.raises(ValueError, match="has the splits other, but no train"):
+        list(PairRows(tmp_path / "others", "input", "target"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="datasets could not load it"):
+        list(PairRows(tmp_path / "empty", "input", "target"))
+
+
+def test_a_source_that_is_no_file_says_how_to_install_datasets(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"pip install 'energy-flow\[hub\]'"):
+        list(PairRows(Path("someone/pairs"), "input", "target"))
 
 
 def test_vectors_are_taken_as_they_are(tmp_path) -> None:
@@ -221,6 +303,10 @@ def test_wordnet_pairs_leave_out_words_and_their_synsets(tmp_path) -> None:
     assert build_wordnet(wordnet, tmp_path / "fewer", ["thing"], synsets_too=True)["pairs"] == 2
     with pytest.raises(ValueError, match="holds files already"):
         build_wordnet(wordnet, tmp_path / "all")
+    for folder in ("all", "fewer"):
+        candidates = list(read_candidates(tmp_path / folder / "candidates.jsonl"))
+        assert [one.text for one in candidates] == words
+        assert candidates[1].groups == candidates[2].groups == ["noun:00001930"]
 
 
 def test_excluded_words_come_from_lines_or_from_the_published_format(tmp_path) -> None:
@@ -231,6 +317,27 @@ def test_excluded_words_come_from_lines_or_from_the_published_format(tmp_path) -
     (tmp_path / "words.json").write_text('[{"wort": "three"}]')
     with pytest.raises(ValueError, match="not a JSON list of objects with `word`"):
         read_words(tmp_path / "words.json")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[", "not JSON"),
+        ("{}", "no list with entries"),
+        ("[]", "no list with entries"),
+        ('[{"word": "a", "definitions": "b"}, {"word": "a"}]', "entry 2 is {'word': 'a'}; give texts as"),
+        ('[{"word": "a", "definitions": ["b"]}]', "entry 1 is"),
+    ],
+)
+def test_queries_that_do_not_fit_are_named(tmp_path, text: str, words: str) -> None:
+    path = tmp_path / "queries.json"
+    with pytest.raises(ValueError, match=r"queries.json: no such file"):
+        read_queries(path)
+    path.write_text(text)
+    with pytest.raises(ValueError, match=words):
+        read_queries(path)
+    path.write_text('[{"word": "Paris", "definitions": "a city", "lexnames": []}]')
+    assert read_queries(path) == [("paris", "a city")]
 
 
 def test_temporary_files_of_a_crash_do_not_stop_a_new_run(tmp_path) -> None:

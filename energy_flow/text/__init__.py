@@ -2,5 +2,7 @@
 
 from .decoder import Match, NearestTexts
 from .encoder import TextEncoder
+from .faiss_index import ApproximateTexts
+from .generator import GeneratorSettings, TextGenerator
 
-__all__ = ["Match", "NearestTexts", "TextEncoder"]
+__all__ = ["ApproximateTexts", "GeneratorSettings", "Match", "NearestTexts", "TextEncoder", "TextGenerator"]

@@ -1,0 +1,66 @@
+"""`energy-flow train-decoder`: a language model learns to write what an embedding stands for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import tyro
+from rich.console import Console
+
+from .data import PairSet, load_data
+from .data.sources import SHIPPED
+from .text import GeneratorSettings, TextGenerator
+from .text.generator import EpochLosses
+from .training import EnergyTrainer, load_model
+from .utils import DeviceManager
+
+EXAMPLES = 10
+console = Console()
+
+
+@dataclass(frozen=True)
+class TrainDecoder:
+    """Train a generative decoder: a small prefix through which a language model reads an embedding (extra text)."""
+
+    language_model: tyro.conf.Positional[Path]
+    """folder of a causal or sequence-to-sequence model with its tokenizer, as transformers saves it"""
+    output: tyro.conf.Positional[Path]
+    """new folder for the decoder"""
+    data: str = SHIPPED
+    """data set with target texts: shipped, or a folder that `energy-flow data embed` made"""
+    model: Path | None = None
+    """model folder, such as runs/NAME/best: learn from its outputs instead of the targets' own embeddings"""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps"""
+    settings: tyro.conf.OmitArgPrefixes[GeneratorSettings] = field(default_factory=GeneratorSettings)
+
+    def __call__(self) -> None:
+        """Train, save, and show what the decoder writes for validation rows."""
+        if self.output.exists() and any(self.output.iterdir()):
+            raise ValueError(f"{self.output} holds files already; give a new folder")
+        data = load_data(self.data)
+        if not data.train.target_texts:
+            raise ValueError(f"{data.name} has no target texts to learn to write; give a set of texts")
+        devices = DeviceManager(self.device)
+        generator = TextGenerator(self.language_model, data.train.targets.shape[1], self.settings).to(devices.device)
+        trainer = None
+        if self.model is not None:
+            processor = load_model(self.model)
+            trainer = EnergyTrainer(processor, processor.config, devices=devices)
+
+        def given(pairs: PairSet) -> tuple:
+            embeddings = pairs.targets[:] if trainer is None else trainer.predict(pairs.inputs)
+            return embeddings, pairs.target_texts
+
+        generator.fit(given(data.train), given(data.validation), _print_losses)
+        generator.save(self.output)
+        shown = data.validation.spaced(EXAMPLES)
+        for wanted, written in zip(shown.target_texts, generator.generate(given(shown)[0]), strict=True):
+            console.print(f"    {wanted} -> {written}", highlight=False, markup=False)
+        console.print(f"wrote {self.output}")
+
+
+def _print_losses(losses: EpochLosses) -> None:
+    figures = f"loss {losses.train:.4f}  validation loss {losses.validation:.4f} nats per token"
+    console.print(f"epoch {losses.epoch}  {figures}", highlight=False)

@@ -1,0 +1,84 @@
+"""Embedding to text among millions: a faiss index finds the likely ones, their own embeddings give the scores."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..utils.stored_rows import Rows, chunks
+from .decoder import Match
+
+TRAINING_ROWS_PER_LIST = 64
+MOST_LISTS = 65_536
+QUERIES = 256
+
+
+class ApproximateTexts:
+    """Decodes embeddings to near texts of a large bank: fast, and not always the nearest (recall about 0.98).
+
+    An inverted file with 8-bit codes (`IVF,SQ8`); the texts it finds are scored by the cosine with their own rows.
+
+    Args:
+        texts: V texts.
+        embeddings: (V, E), one row per text; in memory or in a file.
+        probes: lists that are searched for each query: more find more and take longer.
+        index: the index that `save` wrote for this bank, instead of a new one.
+
+    Raises:
+        ImportError: faiss is not installed.
+        ValueError: counts that differ, or an index of another bank.
+    """
+
+    def __init__(self, texts: Sequence[str], embeddings: Rows, probes: int = 32, index: Path | None = None) -> None:
+        if importlib.util.find_spec("faiss") is None:
+            raise ImportError("an approximate index needs faiss: pip install 'energy-flow[faiss]'")
+        if len(texts) != len(embeddings):
+            raise ValueError(
+                f"the bank has {len(texts)} texts and {len(embeddings)} embeddings; give one embedding per text"
+            )
+        import faiss
+
+        self._faiss = faiss
+        self.texts, self._rows = texts, embeddings
+        self._index = self._build() if index is None else faiss.read_index(str(index))
+        if (self._index.ntotal, self._index.d) != (len(embeddings), embeddings.shape[1]):
+            raise ValueError(
+                f"{index}: holds {self._index.ntotal} rows of width {self._index.d}, the bank {len(embeddings)} of "
+                f"width {embeddings.shape[1]}; give the index of this bank"
+            )
+        self._index.nprobe = probes
+
+    def __call__(self, queries: Tensor, count: int = 5) -> list[list[Match]]:
+        """(N, E) queries to at most `count` near texts each, the nearest first."""
+        if not 1 <= count <= len(self.texts):
+            raise ValueError(f"count = {count}; give 1 to {len(self.texts)}, the texts of the bank")
+        found: list[list[Match]] = []
+        for rows in F.normalize(queries, dim=1).split(QUERIES):
+            _, places = self._index.search(rows.numpy(), 2 * count)
+            for query, row_places in zip(rows, torch.from_numpy(places), strict=True):
+                likely = row_places[row_places >= 0]
+                scores = F.cosine_similarity(query[None], self._rows.index_select(0, likely), dim=1)
+                order = scores.argsort(descending=True)[:count]
+                found.append([Match(self.texts[int(likely[one])], float(scores[one])) for one in order])
+        return found
+
+    def save(self, path: Path) -> None:
+        """Write the index; the bank's own files stay where they are."""
+        self._faiss.write_index(self._index, str(path))
+
+    def _build(self) -> Any:
+        count, width = self._rows.shape
+        lists = max(1, min(MOST_LISTS, int(4 * math.sqrt(count)), count // TRAINING_ROWS_PER_LIST))
+        index = self._faiss.index_factory(width, f"IVF{lists},SQ8", self._faiss.METRIC_INNER_PRODUCT)
+        chosen = torch.arange(0, count, max(1, count // (lists * TRAINING_ROWS_PER_LIST)))
+        index.train(F.normalize(self._rows.index_select(0, chosen), dim=1).numpy())
+        for chunk in chunks(self._rows):
+            index.add(F.normalize(chunk, dim=1).numpy())
+        return index
