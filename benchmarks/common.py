@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
 import platform
@@ -63,6 +64,17 @@ def publish(path: Path, question: str, columns: Sequence[str], rows: Sequence[Se
         "rows": [list(row) for row in rows],
     } | extra
     path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+def write_tables(path: Path, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """The same table beside the JSON file, as Markdown and as CSV."""
+    cells = [[f"{value:.4g}" if isinstance(value, float) else str(value) for value in row] for row in rows]
+    lines = ["| " + " | ".join(line) + " |" for line in (list(columns), ["---"] * len(columns), *cells)]
+    where = ", ".join(f"{key} {value}" for key, value in machine().items())
+    text = "\n".join([title, "", *lines, "", where, ""])
+    path.with_suffix(".md").write_text(text, encoding="utf-8", newline="\n")
+    with path.with_suffix(".csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([columns, *cells])
 
 
 def _processor() -> str:
