@@ -89,7 +89,7 @@ class ChunkTransformer(OverChunks):
 
 
 class LatticeOff(nn.Module):
-    """The faces alone: what the sites are given goes straight to the output. What the lattice adds is what is missing."""
+    """The faces alone: what the sites are given goes straight to the output. The lattice adds what this lacks."""
 
     def __init__(self, config: EnergyConfig) -> None:
         super().__init__()
