@@ -26,20 +26,23 @@ HEADS = 4
 
 
 class ResidualMLP(nn.Module):
-    """A linear map, and beside it a hidden layer with one residual block."""
+    """A linear map, and beside it a hidden layer with residual blocks."""
 
-    def __init__(self, width_in: int, width_out: int, hidden: int) -> None:
+    def __init__(self, width_in: int, width_out: int, hidden: int, blocks: int = 1) -> None:
         super().__init__()
         self.skip = nn.Linear(width_in, width_out)
         self.enter = nn.Linear(width_in, hidden)
-        self.block = nn.Sequential(
-            nn.LayerNorm(hidden), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, hidden)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.LayerNorm(hidden), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, hidden))
+            for _ in range(blocks)
         )
         self.leave = nn.Linear(hidden, width_out)
 
     def forward(self, rows: Tensor) -> Tensor:
         hidden = nn.functional.gelu(self.enter(rows))
-        return self.skip(rows) + self.leave(hidden + self.block(hidden))
+        for block in self.blocks:
+            hidden = hidden + block(hidden)
+        return self.skip(rows) + self.leave(hidden)
 
 
 class OverChunks(nn.Module):

@@ -176,7 +176,7 @@ def fit(system: str, pairs: PairSet, config: EnergyConfig, epochs: int) -> Calla
         return trainer.predict
     width = pairs.inputs.shape[1]
     torch.manual_seed(config.seed)
-    model = identity_linear(width, width) if system == "linear" else ResidualMLP(width, width, MLP_HIDDEN)
+    model = identity_linear(width, width) if system == "linear" else ResidualMLP(width, width, MLP_HIDDEN, blocks=0)
     train(model, pairs, config, epochs)
     return lambda rows: predict(model, rows)
 
