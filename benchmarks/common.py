@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import hashlib
 import json
 import os
 import platform
@@ -18,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 import energy_flow
+from energy_flow.config import EnergyConfig
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -33,6 +35,11 @@ def machine() -> dict[str, Any]:
         "energy_flow": energy_flow.__version__,
         "system": platform.system(),
     }
+
+
+def fingerprint(config: EnergyConfig) -> str:
+    """Twelve letters that tell one configuration from another."""
+    return hashlib.sha256(config.to_json().encode()).hexdigest()[:12]
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
@@ -66,15 +73,15 @@ def publish(path: Path, question: str, columns: Sequence[str], rows: Sequence[Se
     path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
-def write_tables(path: Path, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """The same table beside the JSON file, as Markdown and as CSV."""
+def write_tables(path: Path, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], **run: Any) -> None:
+    """The same table beside the JSON file, as Markdown and as CSV; what holds for the whole run ends each CSV row."""
     cells = [[f"{value:.4g}" if isinstance(value, float) else str(value) for value in row] for row in rows]
     lines = ["| " + " | ".join(line) + " |" for line in (list(columns), ["---"] * len(columns), *cells)]
-    where = ", ".join(f"{key} {value}" for key, value in machine().items())
-    text = "\n".join([title, "", *lines, "", where, ""])
+    whole_run = run | machine()
+    text = "\n".join([title, "", *lines, "", ", ".join(f"{key} {value}" for key, value in whole_run.items()), ""])
     path.with_suffix(".md").write_text(text, encoding="utf-8", newline="\n")
     with path.with_suffix(".csv").open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([columns, *cells])
+        csv.writer(file).writerows([[*columns, *whole_run], *([*row, *whole_run.values()] for row in cells)])
 
 
 def _processor() -> str:

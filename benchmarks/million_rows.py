@@ -1,7 +1,9 @@
-"""How much memory does training on a set far larger than the memory's share take?
+"""How much memory do embedding and training take on a set far larger than the memory's share?
 
-Writes synthetic vectors as pair sets, and trains one epoch on each in a process of its own, the whole road: checks,
-calibration, training, validation. What the larger set's peak has beyond the smaller's is what the rows cost.
+Embeds a file of short texts with a stand-in for an encoder, so that the road is measured and not a model; writes
+synthetic vectors as a pair set, and trains one epoch on it: checks, calibration, training, validation. Each in a
+process of its own, for a small set and a large one; what the larger one's peak has beyond the smaller's is what the
+rows cost.
 
     python benchmarks/million_rows.py [--rows 1000000] [--width 384] [--folder FOLDER]
 """
@@ -14,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +26,10 @@ from common import parser_for, publish
 from energy_flow.config import create_tiny_config
 from energy_flow.core import create_processor
 from energy_flow.data import load_data
+from energy_flow.data.embedding import EmbedJob
 from energy_flow.data.pair_folder import write_pair_folder
 from energy_flow.data.sources import data_settings
+from energy_flow.data.text_rows import PairRows
 from energy_flow.training import EnergyTrainer
 from energy_flow.utils import DeviceManager
 
@@ -43,7 +47,19 @@ MODEL: dict[str, Any] = {
     "epochs": 1,
     "loss_contrastive": 0.0,
 }
-COLUMNS = ("rows", "set GiB", "peak resident GiB", "training rows a second", "seconds", "validation cosine")
+COLUMNS = ("what", "rows", "set GiB", "peak resident GiB", "beyond the small set's GiB", "rows a second")
+
+
+class LetterEncoder:
+    """Stands in for a sentence encoder: rows from a table, by the length and the last letter of a text."""
+
+    name = "letters"
+
+    def __init__(self, width: int) -> None:
+        self._table = torch.randn(256, width, generator=torch.Generator().manual_seed(0))
+
+    def __call__(self, texts: Sequence[str]) -> torch.Tensor:
+        return self._table[torch.tensor([(len(text) + 7 * ord(text[-1])) % 256 for text in texts])]
 
 
 def blocks(rows: int, width: int) -> Iterator[tuple[str, torch.Tensor, torch.Tensor]]:
@@ -59,20 +75,32 @@ def blocks(rows: int, width: int) -> Iterator[tuple[str, torch.Tensor, torch.Ten
             yield split, inputs[chosen], inputs[chosen] @ rotation
 
 
-def measure(folder: Path) -> list[Any]:
+def embed(folder: Path, width: int) -> dict[str, float]:
+    encoder = LetterEncoder(width)
     started = time.perf_counter()
+    manifest = EmbedJob(PairRows(folder / "pairs.jsonl", "input", "target"), folder / "set", encoder, encoder).run()
+    return report(folder / "set", manifest["pairs"], time.perf_counter() - started)
+
+
+def report(folder: Path, rows: int, seconds: float) -> dict[str, float]:
+    size = sum(path.stat().st_size for path in folder.iterdir()) / 2**30
+    peak = DeviceManager("cpu").memory().peak / 2**30
+    return {"rows": rows, "size": size, "peak": peak, "rate": rows / seconds}
+
+
+def train(folder: Path) -> dict[str, float]:
     data = load_data(str(folder))
     config = create_tiny_config(**data_settings(data) | MODEL)
     trainer = EnergyTrainer(create_processor(config), config)
-    begun = time.perf_counter()
-    result = trainer.fit(data)
-    rate = len(data.train) / (time.perf_counter() - begun)
-    report = result.epochs[-1].validation
-    assert report is not None  # the set has a validation split
-    size = sum(path.stat().st_size for path in folder.iterdir()) / 2**30
-    peak = DeviceManager("cpu").memory().peak / 2**30
-    rows = len(data.train) + len(data.validation) + len(data.test)
-    return [rows, size, peak, rate, time.perf_counter() - started, report.cosine]
+    started = time.perf_counter()
+    trainer.fit(data)
+    return report(folder, len(data.train), time.perf_counter() - started)
+
+
+def write_texts(path: Path, rows: int) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        for row in range(rows):
+            file.write(json.dumps({"input": f"definition number {row}", "target": f"word{row // 2}"}) + "\n")
 
 
 def main() -> None:
@@ -80,24 +108,31 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--width", type=int, default=384)
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), help="where the sets are written")
-    parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--child", nargs=2, metavar=("WHAT", "FOLDER"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
-        print(json.dumps(measure(arguments.child)))
+        what, folder = arguments.child[0], Path(arguments.child[1])
+        print(json.dumps(embed(folder, arguments.width) if what == "embedding" else train(folder)))
         return
     table = []
-    for rows in (SMALL, arguments.rows):
-        with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
-            folder = Path(name) / "set"
-            write_pair_folder(folder, rows, blocks(rows, arguments.width), {"name": "synthetic vectors"})
-            command = [sys.executable, str(Path(__file__)), "--child", str(folder)]
-            said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-            table.append(json.loads(said.splitlines()[-1]))
-    beyond = table[1][2] - table[0][2]
-    title = (
-        f"One epoch on synthetic vectors of width {arguments.width}; {beyond:.2f} GiB more for {arguments.rows} rows"
-    )
-    publish(arguments.results / "million_rows.json", title, COLUMNS, table, beyond_gib=beyond, model=MODEL)
+    for what in ("embedding", "training"):
+        small = 0.0
+        for rows in (SMALL, arguments.rows):
+            with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
+                folder = Path(name)
+                if what == "embedding":
+                    write_texts(folder / "pairs.jsonl", rows)
+                else:
+                    folder = folder / "set"
+                    write_pair_folder(folder, rows, blocks(rows, arguments.width), {"name": "synthetic vectors"})
+                command = [sys.executable, str(Path(__file__)), "--child", what, str(folder)]
+                command += ["--width", str(arguments.width)]
+                said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+            found = json.loads(said.splitlines()[-1])
+            small = small or found["peak"]
+            table.append([what, rows, found["size"], found["peak"], found["peak"] - small, found["rate"]])
+    title = f"Peak memory on {arguments.rows} rows of width {arguments.width}, beside {SMALL}"
+    publish(arguments.results / "million_rows.json", title, COLUMNS, table, model=MODEL)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from baselines import ResidualMLP, identity_linear, predict, train
-from common import parser_for, publish, write_tables
+from common import fingerprint, parser_for, publish, write_tables
 from torch import Tensor, nn
 
 from energy_flow.config import EnergyConfig, create_tiny_config
@@ -277,7 +277,7 @@ def main() -> None:
     )
     path = arguments.results / f"reverse_dictionary{'_quick' if arguments.quick else ''}.json"
     publish(path, title, COLUMNS, table, configuration=config.to_dict(), epochs=epochs)
-    write_tables(path, title, COLUMNS, table)
+    write_tables(path, title, COLUMNS, table, seed=config.seed, configuration=fingerprint(config))
 
 
 if __name__ == "__main__":

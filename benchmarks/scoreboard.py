@@ -13,7 +13,6 @@ or a folder of `energy-flow data embed`). Written to results/scoreboard_TASK as 
 
 from __future__ import annotations
 
-import hashlib
 import math
 import multiprocessing
 import os
@@ -41,7 +40,7 @@ from baselines import (
     train,
     validation_loss,
 )
-from common import parser_for, publish, write_tables
+from common import fingerprint, parser_for, publish, write_tables
 from synthetic_tasks import CONFIG
 from torch import Tensor, nn
 
@@ -288,7 +287,6 @@ def main() -> None:
     minutes = (time.perf_counter() - started) / 60
     data = load(arguments.task, arguments.data, 0, share)
     config = configure(arguments.task, data, 0, 0.0)
-    fingerprint = hashlib.sha256(config.to_json().encode()).hexdigest()[:12]
 
     draws = resampled(rows)
     figures = [name for name in rows[0].outcomes[0].figures if name != "rank_std" or data.bank is not None]
@@ -304,11 +302,12 @@ def main() -> None:
     columns += [*figures, "seconds"]
     title = (
         f"{arguments.task}: {len(data.train)} training rows x {epochs_of(arguments.task, data, config, share)} epochs, "
-        f"{len(data.test)} test rows, seeds {' '.join(map(str, seeds))}, configuration {fingerprint}, {minutes:.0f} min"
+        f"{len(data.test)} test rows, seeds {' '.join(map(str, seeds))}, configuration {fingerprint(config)}, "
+        f"{minutes:.0f} min"
     )
     path = arguments.results / f"scoreboard_{arguments.task}{'_quick' if arguments.quick else ''}.json"
     publish(path, title, columns, table, configuration=config.to_dict(), seeds=list(seeds), minutes=round(minutes, 1))
-    write_tables(path, title, columns, table)
+    write_tables(path, title, columns, table, seeds=" ".join(map(str, seeds)), configuration=fingerprint(config))
 
 
 if __name__ == "__main__":
