@@ -42,6 +42,9 @@ def test_stored_rows_are_the_tensors_rows(matrix, index, start, step) -> None:
     assert torch.equal(stored(path)[start::step], rows[start::step])
     part = torch.arange(3, 500, 7)
     assert torch.equal(stored(path).subset(part)[start // 10 :], rows[part][start // 10 :])
+    again = torch.tensor([5, 0, 5])
+    assert torch.equal(stored(path).subset(part).index_select(0, again), rows[part][again])
+    assert torch.equal(stored(path).subset(part).subset(again)[:], rows[part][again])
 
 
 def test_small_matrices_are_tensors_and_large_ones_stay(matrix) -> None:
