@@ -58,8 +58,8 @@ class Train:
     config: Path | None = None
     """.json or .yaml file with fields of the configuration"""
     data: str = SHIPPED
-    """shipped, a pair-set folder, a .safetensors file, or a synthetic task (identity, rotation,
-    conditional-permutation, sudoku-4)"""
+    """shipped, a pair-set folder, a .safetensors file, or a task (identity, rotation, conditional-permutation,
+    deep-teacher, sudoku-4, digits)"""
     run: Path | None = None
     """run folder for weights, metrics and curves; by default runs/ with the time of day"""
     overwrite: bool = False

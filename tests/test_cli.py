@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import inspect
 import json
 import re
+from typing import get_args
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from energy_flow.cli import main, parse
+from energy_flow.cli import Train, main, parse
+from energy_flow.cli_data import Buildable
 from energy_flow.config import create_config
-from energy_flow.data import PairSet, TextBank
+from energy_flow.data import TASKS, PairSet, TextBank
 from energy_flow.training import Judge
 
 from .test_embedding import ToyEncoder
@@ -99,6 +102,12 @@ def test_a_built_task_trains_and_is_judged_by_its_own_metric(tmp_path, capsys) -
     main(["train", "--preset", "tiny", "--data", str(built), "--run", str(run), "--epochs", "1", *SMALL])
     assert json.loads((run / "config.json").read_text())["loss_cross_entropy"] == 1.0
     assert "exact grids" in capsys.readouterr().out
+
+
+def test_every_task_is_offered() -> None:
+    assert set(get_args(Buildable)) == {"wordnet", *TASKS}
+    for name in TASKS:
+        assert name in " ".join(inspect.getsource(Train).split()), f"train --data does not name {name}"
 
 
 def test_published_queries_are_ranked_among_the_banks_words(toy_set, toy_model, tmp_path, monkeypatch, capsys) -> None:

@@ -127,7 +127,7 @@ class NearestTexts:
         used, inverse = places.unique(return_inverse=True)
         rows = F.normalize(self._rows.index_select(0, used).double(), dim=1)
         directions = F.normalize(queries.double(), dim=1)
-        scores = torch.stack([rows[chosen] @ query for chosen, query in zip(inverse, directions, strict=True)])
+        scores = torch.einsum("nke,ne->nk", rows[inverse], directions)
         if self._hubness is not None:
             scores = 2 * scores - self._hubness.double()[places]
         order = scores.round(decimals=DECIMALS).argsort(dim=1, descending=True, stable=True)[:, :count]
