@@ -128,6 +128,27 @@ def test_a_folder_of_something_else_is_refused(tmp_path) -> None:
         job(write_jsonl(tmp_path / "pairs.jsonl"), tmp_path / "mine").run()
 
 
+def test_inputs_and_targets_have_encoders_of_their_own(tmp_path) -> None:
+    """As for a translation between two encoders; the candidates belong to the targets."""
+
+    class Other(ToyEncoder):
+        name = "other"
+
+        def __call__(self, texts):
+            return super().__call__(texts)[:, :3].flip(1)
+
+    source, candidates = write_jsonl(tmp_path / "pairs.jsonl", PAIRS[:200]), tmp_path / "candidates.txt"
+    candidates.write_text("".join(f"word{row}\n" for row in range(200)))
+    rows = PairRows(source, "input", "target")
+    manifest = EmbedJob(rows, tmp_path / "set", ToyEncoder(), Other(), candidates).run()
+    data = load_data(str(tmp_path / "set"))
+    assert (data.encoders, manifest["widths"]["inputs.npy"]) == (("toy", "other"), 5)
+    torch.testing.assert_close(data.train.inputs[:], ToyEncoder()(data.train.input_texts))
+    torch.testing.assert_close(data.train.targets[:], Other()(data.train.target_texts))
+    assert data.bank is not None
+    torch.testing.assert_close(data.bank.embeddings[:], Other()(data.bank.texts))
+
+
 def test_candidates_are_the_bank_with_their_groups(toy_set) -> None:
     data = load_data(str(toy_set))
     assert data.bank is not None
