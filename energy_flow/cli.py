@@ -23,7 +23,7 @@ from .data import TASKS, PairData, PairSet, load_data
 from .data.sources import SHIPPED, data_settings, load_matrices
 from .data.wordnet import read_queries
 from .text import ApproximateTexts, NearestTexts, TextEncoder, TextGenerator
-from .training import EnergyTrainer, Judge, NonFiniteError, ProgressBar, load_model
+from .training import EnergyTrainer, Judge, NonFiniteError, ProgressBar, TrainingStopped, load_model
 from .utils import DeviceManager, setup_logging
 from .viz import cost_table, examples_table, metrics_table
 
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Channel = Literal["DEBUG_ENERGY", "DEBUG_SPAWN", "DEBUG_CONVERGENCE"]
+STOPPED = 75  # EX_TEMPFAIL of sysexits.h: try again
 PUBLISHED_MISS = 1000  # the rank of a word that is not found, in the published reverse-dictionary tables
 HUB_QUERIES = 10_000  # training inputs whose outputs tell which texts are hubs
 console = Console(soft_wrap=not sys.stdout.isatty())
@@ -64,6 +65,9 @@ class Train:
     """run folder for weights, metrics and curves; by default runs/ with the time of day"""
     overwrite: bool = False
     """replace what an earlier run left in the run folder"""
+    resume: str | None = None
+    """auto: go on with the run in --run where its newest checkpoint is, or start it where there is none; or the folder
+    of a checkpoint. The run's own configuration counts, and --data must be what it was"""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps"""
     log_channels: tuple[Channel, ...] = ()
@@ -74,11 +78,14 @@ class Train:
 
     def __call__(self) -> None:
         """Train, then judge the best weights on the test split."""
+        if self.resume is not None and self.run is None:
+            raise ValueError("--resume goes on with a run: give its folder with --run")
         devices = DeviceManager(self.device, self.settings.precision)
         folder = self.run or Path("runs") / time.strftime("%Y%m%d-%H%M%S")
         data = load_data(self.data, self.settings.seed)
         processor = create_processor(self.settings)
-        trainer = EnergyTrainer(processor, self.settings, folder, self.overwrite, devices, [ProgressBar(console)])
+        bar = ProgressBar(console)
+        trainer = EnergyTrainer(processor, self.settings, folder, self.overwrite, devices, [bar], self.resume)
         setup_logging(channels=self.log_channels, json_path=folder / "log.jsonl", console=console)
         trainer.fit(data)
         best = EnergyTrainer(load_model(folder / "best"), self.settings, devices=devices)
@@ -223,7 +230,11 @@ COMMANDS: dict[str, Any] = CONFIGURED | {
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command; exit code 2 for what the user can mend, 1 where training broke, 130 on Ctrl-C."""
+    """Run one command.
+
+    Exit codes: 1 where training broke, 2 for what the user can mend, 75 where training was stopped and saved (run it
+    again with --resume auto), 130 for Ctrl-C elsewhere.
+    """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         parse(arguments)()
@@ -231,6 +242,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(2, str(error))
     except NonFiniteError as error:
         _fail(1, str(error))
+    except TrainingStopped as stop:
+        _fail(STOPPED, str(stop))
     except KeyboardInterrupt:
         _fail(130, "interrupted")
 
@@ -270,11 +283,16 @@ def _configured_default(command: Any, arguments: Sequence[str]) -> Any:
     early.add_argument("--config", type=Path)
     early.add_argument("--data", default=SHIPPED)
     early.add_argument("--device", default="auto")
+    early.add_argument("--run", type=Path)
+    early.add_argument("--resume")
     known, _ = early.parse_known_args(arguments)
     fields = read_fields(known.config, EnergyConfig) if known.config else {}
     if command is Info:
         preset = known.preset or Info.preset
         return Info(preset, known.config, create_config(preset, **fields))
+    if known.resume is not None and known.run is not None and (known.run / "config.json").is_file():
+        settings = EnergyConfig.load(known.run / "config.json")
+        return Train(preset=known.preset, config=known.config, data=known.data, device=known.device, settings=settings)
     preset = known.preset or ("tiny" if DeviceManager(known.device).device.type == "cpu" else "debug")
     data = load_data(known.data)
     settings = create_config(preset, **(data_settings(data) | fields))

@@ -12,6 +12,7 @@ Features = Literal["none", "sample", "site", "neighbours"]
 Mapping = Literal["local", "mixed"]
 Optimizer = Literal["adam", "adamw"]
 Precision = Literal["auto", "float32", "bfloat16"]
+BestBy = Literal["loss", "mse", "cosine", "centred_cosine", "median_rank", "acc_1", "acc_10", "acc_100"]
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,16 @@ class EnergyConfig(BaseConfig):
     """Steps between two looks at the figures; between them nothing waits for the device."""
     seed: int = 0
     """Seed of the weights and of the order of the data."""
+    best_by: BestBy = "loss"
+    """Figure of the validation set by which the best weights are kept; a rank counts only where targets are texts."""
+    checkpoint_every: int = 1000
+    """Steps between two checkpoints; 0 goes by the clock alone."""
+    checkpoint_minutes: float = 10.0
+    """Minutes between two checkpoints; 0 goes by the steps alone."""
+    keep_checkpoints: int = 3
+    """How many checkpoints are kept, the newest."""
+    time_limit_minutes: float | None = None
+    """Minutes after which training saves and stops; null is no limit."""
 
     def validate(self) -> None:
         """Check ranges and the rules between fields."""
@@ -170,6 +181,8 @@ class EnergyConfig(BaseConfig):
                 classes,
                 f"cross-entropy needs 2 or more that divide output_embedding_dim = {self.output_embedding_dim}",
             )
+        limit = self.time_limit_minutes
+        _require(limit is None or limit > 0, "time_limit_minutes", limit, "give minutes above 0, or null for no limit")
         if "contrastive" in weights:
             _require(
                 self.batch_size >= 2,
@@ -210,7 +223,12 @@ class EnergyConfig(BaseConfig):
         return {name: getattr(self, f"loss_{name}") for name in names if getattr(self, f"loss_{name}") > 0}
 
 
+RUN_ONLY = ("log_every", "checkpoint_every", "checkpoint_minutes", "keep_checkpoints", "time_limit_minutes")
+"""Fields that no number of a model depends on: a run may go on with others."""
+
 _AT_LEAST = {
+    "keep_checkpoints": 2,
+    "checkpoint_every checkpoint_minutes": 0,
     "lattice_depth": 2,
     "lattice_width lattice_height input_embedding_dim output_embedding_dim energy_dim initial_steps": 1,
     "carrier_hidden_size carrier_num_layers neuron_hidden_dim neuron_output_dim": 1,

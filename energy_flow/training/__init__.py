@@ -2,10 +2,11 @@
 
 from .checkpoint import load_model, save_model
 from .diagnosis import NonFiniteError
-from .energy_trainer import EnergyTrainer, EpochReport, TrainingResult
+from .energy_trainer import EnergyTrainer, TrainingResult, TrainingStopped
 from .losses import LOSSES
 from .metrics import EmbeddingMetrics, Judge, measure
 from .observers import MetricsFile, Observer, ProgressBar, TensorBoardCurves
+from .run_state import EpochReport
 
 __all__ = [
     "LOSSES",
@@ -19,6 +20,7 @@ __all__ = [
     "ProgressBar",
     "TensorBoardCurves",
     "TrainingResult",
+    "TrainingStopped",
     "load_model",
     "measure",
     "save_model",

@@ -39,14 +39,23 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> FlowPr
         config = EnergyConfig.from_json((folder / CONFIG).read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{folder / CONFIG}: not JSON ({error}); give a folder that save_model wrote") from error
+    processor = create_processor(config)
+    load_weights(processor, folder)
+    return processor.to(device)
+
+
+def load_weights(processor: FlowProcessor, folder: Path) -> None:
+    """Read the weights of a model folder into a model.
+
+    Raises:
+        ValueError: the file is not what it claims, or its weights are not this model's.
+    """
     try:
         state = load_file(folder / WEIGHTS)
     except SafetensorError as error:
         raise ValueError(f"{folder / WEIGHTS}: not a whole safetensors file ({error}); give another copy") from error
-    processor = create_processor(config)
     _check_shapes(folder / WEIGHTS, processor.state_dict(), state)
     processor.load_state_dict(state)
-    return processor.to(device)
 
 
 def _check_shapes(path: Path, wanted: dict[str, torch.Tensor], found: dict[str, torch.Tensor]) -> None:

@@ -5,10 +5,11 @@ Shapes: `N` pairs, `B` rows of a batch, `E` embedding width.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -16,32 +17,26 @@ from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from ..config import EnergyConfig
-from ..core import FlowProcessor, FlowStatistics
+from ..core import FlowProcessor, FlowStatistics, create_processor
 from ..data.pairs import PairData, PairSet, TextBank, check_embeddings, check_width
 from ..utils.device_manager import DeviceManager
 from ..utils.helpers import batch_slices, epoch_order
 from ..utils.logging import log_context, logger
+from ..utils.stopping import StopSignals
 from ..utils.stored_rows import Rows, chunks
-from .checkpoint import save_model
+from .checkpoint import CONFIG, load_weights, save_model
+from .checkpoint_store import CheckpointStore, read_checkpoint
 from .diagnosis import NonFiniteError, first_nonfinite, first_nonfinite_gradient
 from .flow_log import log_flows
 from .losses import DIRECTIONAL, total_loss
 from .metrics import EmbeddingMetrics, Judge, measure
 from .observers import Example, Figures, Observer, run_folder_observers
+from .run_state import EpochReport, RunState, files_of, fingerprint_of, require_same_run, restore, versions
 from .schedule import create_optimizer, learning_rate_factor
 
 EXAMPLES = 3  # of the validation set, decoded after every epoch
-RUN_FILES = ("config.json", "metrics.jsonl", "log.jsonl", "tensorboard", "best", "last")
-
-
-@dataclass(frozen=True)
-class EpochReport:
-    """One pass over the training set."""
-
-    epoch: int  # from 1
-    train_loss: float
-    validation_loss: float | None
-    validation: EmbeddingMetrics | None
+RUN_FILES = ("config.json", "metrics.jsonl", "log.jsonl", "tensorboard", "best", "last", "checkpoints")
+CHECKPOINTS = "checkpoints"
 
 
 @dataclass(frozen=True)
@@ -61,16 +56,15 @@ class Validation:
         self.pairs, self.judge = pairs, Judge(bank)
 
 
-@dataclass
-class _Progress:
-    """Where a run is."""
+class TrainingStopped(Exception):  # noqa: N818  # a stop that was asked for is no error
+    """Training was asked to stop, by a signal or its time limit; the message says what was saved and how to go on."""
 
-    total_steps: int
-    step: int = 0
-    epoch: int = 1
-    pending: list[dict[str, Tensor]] = field(default_factory=list)
-    pending_since: float = field(default_factory=time.perf_counter)
-    epoch_loss: float = 0.0
+
+class _Clock:
+    """The moments that a run goes by."""
+
+    def __init__(self) -> None:
+        self.started = self.checkpointed = self.reported = time.perf_counter()
 
 
 class EnergyTrainer:
@@ -79,13 +73,16 @@ class EnergyTrainer:
     Args:
         processor: the model; it is moved to the device.
         config: its configuration.
-        run_folder: where weights, metrics and curves go; None keeps nothing on disk.
+        run_folder: where weights, checkpoints, metrics and curves go; None keeps nothing on disk.
         overwrite: replace what an earlier run left in `run_folder`.
+        resume_from: go on with the run in `run_folder`: `auto` takes its newest whole checkpoint and starts anew where
+            there is none; or a checkpoint's folder.
         devices: device and precision; by default the device that the processor is on.
         observers: who else watches, such as a `ProgressBar`.
 
     Raises:
-        ValueError: processor and configuration differ, or the run folder holds something already.
+        ValueError: processor and configuration differ, the run folder holds something already, or the checkpoint is
+            damaged, of a newer format, or of a run that would compute something else.
     """
 
     def __init__(
@@ -96,6 +93,7 @@ class EnergyTrainer:
         overwrite: bool = False,
         devices: DeviceManager | None = None,
         observers: Sequence[Observer] = (),
+        resume_from: str | Path | None = None,
     ) -> None:
         if processor.config.to_dict() != config.to_dict():
             raise ValueError(
@@ -105,9 +103,43 @@ class EnergyTrainer:
         self.devices = devices or DeviceManager(str(next(processor.parameters()).device), config.precision)
         self.processor = processor.to(self.devices.device)
         self.optimizer = create_optimizer(self.processor, config)
-        self.run_folder = None if run_folder is None else prepare_run_folder(Path(run_folder), overwrite)
+        checkpoint = None
+        if resume_from is not None:
+            if run_folder is None or overwrite:
+                raise ValueError("resume_from goes on with a run: give its run_folder, and do not overwrite it")
+            checkpoint = find_checkpoint(Path(run_folder), resume_from, config)
+        if run_folder is None:
+            self.run_folder, self._store = None, None
+        else:
+            started = resume_from == "auto" and (Path(run_folder) / CONFIG).is_file()  # and killed before it saved
+            kept = Path(run_folder) if checkpoint else prepare_run_folder(Path(run_folder), overwrite or started)
+            self.run_folder = kept
+            self._store = CheckpointStore(self.run_folder / CHECKPOINTS, config.keep_checkpoints)
+        self._restored = None if checkpoint is None else self._restore(checkpoint)
         self._extra_observers = tuple(observers)
         self._observers: list[Observer] = []
+        self._pending: list[dict[str, Tensor]] = []
+        self._clock, self._stops = _Clock(), StopSignals()
+
+    @classmethod
+    def resume(
+        cls,
+        run_folder: str | Path,
+        checkpoint: str | Path = "auto",
+        devices: DeviceManager | None = None,
+        observers: Sequence[Observer] = (),
+    ) -> EnergyTrainer:
+        """Go on with a run: a trainer whose `fit` or `train`, given the same data, continues where the checkpoint is.
+
+        Raises:
+            ValueError: the run has no whole checkpoint.
+        """
+        store = CheckpointStore(Path(run_folder) / CHECKPOINTS)
+        folder = store.newest() if checkpoint == "auto" else Path(checkpoint)
+        if folder is None:
+            raise ValueError(f"{store.folder}: no whole checkpoint to go on from; give another run, or start one")
+        config = EnergyConfig.load(folder / CONFIG)
+        return cls(create_processor(config), config, run_folder, False, devices, observers, folder)
 
     def train(self, input_embeddings: Tensor, target_embeddings: Tensor, epochs: int | None = None) -> TrainingResult:
         """Train on two matrices, row by row.
@@ -149,61 +181,110 @@ class EnergyTrainer:
             self._check(validation.pairs, "validation pairs")
         if not bool(self.processor.mapper.calibrated):
             self.processor.mapper.calibrate(pairs.inputs, pairs.targets)
-        started = time.perf_counter()
-        progress = _Progress(total_steps=epochs * len(list(batch_slices(len(pairs), self.config.batch_size))))
-        reports: list[EpochReport] = []
-        self._open_observers(progress.total_steps)
+        state = self._state_for(pairs, epochs)
+        started, self._clock = time.perf_counter(), _Clock()
+        self._open_observers(state)
         try:
-            for epoch in range(1, epochs + 1):
-                with log_context(run=self.run_folder.name if self.run_folder else "-", epoch=epoch):
-                    reports.append(self._run_epoch(pairs, validation, epoch, progress))
-                    self._keep_weights(reports)
+            with self._stops if self.run_folder else contextlib.nullcontext():
+                while state.epoch <= epochs:
+                    with log_context(run=self.run_folder.name if self.run_folder else "-", epoch=state.epoch):
+                        self._run_epoch(pairs, validation, state)
+                        self._keep_weights(state)
+                        self._pause(state, at_end=state.epoch > epochs)
         finally:
             for observer in self._observers:
                 observer.close()
-        return TrainingResult(progress.step, time.perf_counter() - started, tuple(reports), _best_epoch(reports))
+        seconds = time.perf_counter() - started
+        return TrainingResult(state.step, seconds, tuple(state.reports), state.best_epoch(self.config.best_by))
 
-    def _run_epoch(self, pairs: PairSet, validation: Validation | None, epoch: int, progress: _Progress) -> EpochReport:
-        progress.epoch, progress.epoch_loss = epoch, 0.0
-        progress.pending_since = time.perf_counter()
-        order = epoch_order(len(pairs), self.config.seed, epoch)
-        for rows in batch_slices(len(pairs), self.config.batch_size):
-            progress.step += 1
-            with log_context(step=progress.step):
-                progress.pending.append(self._train_step(pairs, order[rows], progress))
-            if len(progress.pending) == self.config.log_every:
-                self._report(progress)
-        self._report(progress)
-        train_loss = progress.epoch_loss / len(pairs)
-        if validation is None:
-            return EpochReport(epoch, train_loss, None, None)
-        loss, metrics = self._validate(validation)
-        record = {"step": progress.step, "epoch": epoch, "loss": loss, "train_loss": train_loss} | metrics.to_dict()
-        examples = self._decode_examples(validation)
-        for observer in self._observers:
-            observer.validate(record, examples)
-        return EpochReport(epoch, train_loss, loss, metrics)
+    def _state_for(self, pairs: PairSet, epochs: int) -> RunState:
+        """A new run, or the one that goes on."""
+        total_steps = epochs * len(list(batch_slices(len(pairs), self.config.batch_size)))
+        data = fingerprint_of(pairs)
+        state, self._restored = self._restored, None
+        if state is None:
+            return RunState(total_steps, data)
+        if state.data != data or state.total_steps != total_steps:
+            what = "other training rows" if state.data != data else f"{state.total_steps} steps in all"
+            raise ValueError(f"the run that goes on has {what}; give the data and epochs that it was started with")
+        return state
 
-    def _train_step(self, pairs: PairSet, rows: Tensor, progress: _Progress) -> dict[str, Tensor]:
+    def _run_epoch(self, pairs: PairSet, validation: Validation | None, state: RunState) -> None:
+        """Take the steps of this epoch that are left, and look at the validation set."""
+        self._clock.reported = time.perf_counter()
+        order = epoch_order(len(pairs), self.config.seed, state.epoch)
+        for rows in list(batch_slices(len(pairs), self.config.batch_size))[state.batch :]:
+            with log_context(step=state.step + 1):
+                self._pending.append(self._train_step(pairs, order[rows], state))
+            state.step, state.batch = state.step + 1, state.batch + 1
+            if len(self._pending) == self.config.log_every:
+                self._report(state)
+            self._pause(state)
+        self._report(state)
+        train_loss = state.epoch_loss / len(pairs)
+        report = EpochReport(state.epoch, train_loss, None, None)
+        if validation is not None:
+            loss, metrics = self._validate(validation)
+            report = EpochReport(state.epoch, train_loss, loss, metrics)
+            figures = {"step": state.step, "epoch": state.epoch, "loss": loss, "train_loss": train_loss}
+            examples = self._decode_examples(validation)
+            for observer in self._observers:
+                observer.validate(figures | metrics.to_dict(), examples)
+        state.reports.append(report)
+        state.epoch, state.batch, state.epoch_loss = state.epoch + 1, 0, 0.0
+
+    def _pause(self, state: RunState, at_end: bool = False) -> None:
+        """Write a checkpoint where one is due; stop where a signal or the time limit asks for it."""
+        if self._store is None:
+            return
+        now, config = time.perf_counter(), self.config
+        limit = config.time_limit_minutes
+        reason = self._stops.received or ("time limit" if limit and now - self._clock.started > 60 * limit else None)
+        by_steps = config.checkpoint_every and state.batch and state.step % config.checkpoint_every == 0
+        by_clock = config.checkpoint_minutes and now - self._clock.checkpointed > 60 * config.checkpoint_minutes
+        if not (at_end or reason or by_steps or by_clock):
+            return
+        self._report(state)
+        saved = self._checkpoint(state)
+        if reason and not at_end:
+            where = f"saved in {saved}" if saved else "nothing new was saved"
+            raise TrainingStopped(f"stopped after step {state.step} ({reason}), {where}; go on with --resume auto")
+
+    def _checkpoint(self, state: RunState) -> Path | None:
+        """Write a checkpoint; where that fails, say so, and go on with the earlier ones."""
+        assert self._store is not None  # asked for where there is one alone
+        self._clock.checkpointed = time.perf_counter()
+        try:
+            files = files_of(self.processor, self.optimizer, state)
+            return self._store.save(state.step, files, {"versions": versions()})
+        except OSError as error:
+            logger.error("no checkpoint at step %d (%s): the earlier ones stay", state.step, error)
+            return None
+
+    def _restore(self, folder: Path) -> RunState:
+        load_weights(self.processor, folder)
+        return restore(folder, self.optimizer)
+
+    def _train_step(self, pairs: PairSet, rows: Tensor, state: RunState) -> dict[str, Tensor]:
         device = self.devices.device
         inputs, targets = (matrix.to(device) for matrix in pairs.batch(rows))
         self.processor.train()
-        rate = self.config.learning_rate * learning_rate_factor(progress.step - 1, progress.total_steps, self.config)
+        rate = self.config.learning_rate * learning_rate_factor(state.step, state.total_steps, self.config)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         try:
             outputs, stats = self._run(inputs)
         except FloatingPointError as error:
-            raise self._nonfinite(progress.step, rows, first_nonfinite(self.processor, inputs)) from error
+            raise self._nonfinite(state.step + 1, rows, first_nonfinite(self.processor, inputs)) from error
         loss, terms = total_loss(outputs, targets, self.config)
         if not bool(torch.isfinite(loss)):
-            raise self._nonfinite(progress.step, rows, first_nonfinite(self.processor, inputs))
+            raise self._nonfinite(state.step + 1, rows, first_nonfinite(self.processor, inputs))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         weights = [weight for weight in self.processor.parameters() if weight.grad is not None]
         norm = get_total_norm([weight.grad for weight in weights if weight.grad is not None])
         if not bool(torch.isfinite(norm)):
-            raise self._nonfinite(progress.step, rows, first_nonfinite_gradient(self.processor))
+            raise self._nonfinite(state.step + 1, rows, first_nonfinite_gradient(self.processor))
         clip_grads_with_norm_(weights, self.config.gradient_clip, norm)
         self.optimizer.step()
         log_flows(stats)
@@ -240,26 +321,27 @@ class EnergyTrainer:
         found = [tuple(match.text for match in matches) for matches in nearest]
         return [Example(*row) for row in zip(shown.input_texts, shown.target_texts, found, strict=True)]
 
-    def _report(self, progress: _Progress) -> None:
+    def _report(self, state: RunState) -> None:
         """Bring the figures of the pending steps to the CPU in one transfer, and tell the observers."""
-        if not progress.pending:
+        if not self._pending:
             return
-        names = list(progress.pending[0])
-        rows = torch.stack([torch.stack([step[name].detach().float() for name in names]) for step in progress.pending])
+        names = list(self._pending[0])
+        rows = torch.stack([torch.stack([step[name].detach().float() for name in names]) for step in self._pending])
         figures = [dict(zip(names, row, strict=True)) for row in rows.tolist()]
-        progress.epoch_loss += sum(step["loss"] * step["rows"] for step in figures)
-        seconds = time.perf_counter() - progress.pending_since
+        for step in figures:
+            state.epoch_loss += step["loss"] * step["rows"]
+        seconds = time.perf_counter() - self._clock.reported
         shared = {
-            "epoch": progress.epoch,
+            "epoch": state.epoch,
             "flow_steps_per_second": sum(step["flow_steps"] for step in figures) / seconds,
             "step_seconds": seconds / len(figures),
             "memory_bytes": self.devices.memory().used,
         }
-        first = progress.step - len(figures) + 1
+        first = state.step - len(figures) + 1
         records: list[Figures] = [{"step": first + index} | shared | step for index, step in enumerate(figures)]
         for observer in self._observers:
             observer.observe(records)
-        progress.pending, progress.pending_since = [], time.perf_counter()
+        self._pending, self._clock.reported = [], time.perf_counter()
 
     def _check(self, pairs: PairSet, name: str) -> None:
         check_width(f"{name}: inputs", pairs.inputs, self.config.input_embedding_dim)
@@ -272,20 +354,22 @@ class EnergyTrainer:
                     "have no direction for the cosine: remove them, or train with loss_mse alone"
                 )
 
-    def _open_observers(self, total_steps: int) -> None:
-        own = [] if self.run_folder is None else run_folder_observers(self.run_folder)
+    def _open_observers(self, state: RunState) -> None:
+        self._pending = []
+        own = [] if self.run_folder is None else run_folder_observers(self.run_folder, state.step, len(state.reports))
         self._observers = [*own, *self._extra_observers]
         if self.run_folder is not None:
             self.config.save(self.run_folder / "config.json")
-        logger.info("training on %s, %d steps", self.devices.reason, total_steps)
+        place = f"from step {state.step} of {state.total_steps}" if state.step else f"{state.total_steps} steps"
+        logger.info("training on %s, %s", self.devices.reason, place)
         for observer in self._observers:
-            observer.start(total_steps)
+            observer.start(state.total_steps - state.step)
 
-    def _keep_weights(self, reports: list[EpochReport]) -> None:
+    def _keep_weights(self, state: RunState) -> None:
         if self.run_folder is None:
             return
         self.save(self.run_folder / "last")
-        if _best_epoch(reports) == reports[-1].epoch:
+        if state.best_epoch(self.config.best_by) == state.reports[-1].epoch:
             self.save(self.run_folder / "best")
 
     def _nonfinite(self, step: int, rows: Tensor, where: str) -> NonFiniteError:
@@ -313,6 +397,27 @@ def prepare_run_folder(folder: Path, overwrite: bool) -> Path:
     return folder
 
 
+def find_checkpoint(run_folder: Path, resume_from: str | Path, config: EnergyConfig) -> Path | None:
+    """The whole checkpoint that a run goes on from; None where `auto` finds none.
+
+    Raises:
+        ValueError: it is damaged, of a newer format, or of a run that would compute something else.
+    """
+    if resume_from == "auto":
+        store = CheckpointStore(run_folder / CHECKPOINTS, config.keep_checkpoints)
+        folder = store.newest()
+        if folder is None and store.all():
+            raise ValueError(
+                f"{store.folder}: every checkpoint is damaged; take RUN/last's weights, or start a new run"
+            )
+    else:
+        folder = Path(resume_from)
+        read_checkpoint(folder)
+    if folder is not None:
+        require_same_run(EnergyConfig.load(folder / CONFIG), config)
+    return folder
+
+
 def _summary(stats: FlowStatistics) -> dict[str, Tensor]:
     """The plan's figures of a batch: per sample, but for the level (per flow) and the flow-steps (in all)."""
     live = stats.live.sum()
@@ -328,10 +433,3 @@ def _summary(stats: FlowStatistics) -> dict[str, Tensor]:
         "coverage": stats.coverage.mean(),
         "flow_steps": live,
     }
-
-
-def _best_epoch(reports: Sequence[EpochReport]) -> int | None:
-    measured = [report for report in reports if report.validation_loss is not None]
-    if not measured:
-        return None
-    return min(measured, key=lambda report: (report.validation_loss, report.epoch)).epoch

@@ -12,6 +12,7 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from ..utils.files import replace_file
 from ..utils.logging import logger
 
 Figures = Mapping[str, float]
@@ -45,9 +46,18 @@ class Observer(Protocol):
 
 
 class MetricsFile:
-    """Appends every record to `metrics.jsonl`, one JSON object a line, with its kind: `train` or `validation`."""
+    """Appends every record to `metrics.jsonl`, one JSON object a line, with its kind: `train` or `validation`.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: the file.
+        step: steps that the run has taken; what an interrupted run wrote beyond them is taken back.
+        epoch: epochs that it has finished, likewise.
+    """
+
+    def __init__(self, path: Path, step: int = 0, epoch: int = 0) -> None:
+        if path.exists():
+            kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _counts(line, step, epoch)]
+            replace_file(path, lambda new: new.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8"))
         self._file = path.open("a", encoding="utf-8")
 
     def start(self, total_steps: int) -> None:
@@ -74,12 +84,12 @@ class MetricsFile:
 
 
 class TensorBoardCurves:
-    """Writes every figure as a scalar, under `train/` and `validation/`."""
+    """Writes every figure as a scalar, under `train/` and `validation/`; what lies beyond `step` counts no more."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, step: int = 0) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(str(folder))
+        self._writer = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
 
     def start(self, total_steps: int) -> None:
         """Nothing to do."""
@@ -155,11 +165,20 @@ def live_figures(record: Figures) -> str:
     )
 
 
-def run_folder_observers(folder: Path) -> list[Observer]:
+def run_folder_observers(folder: Path, step: int, epoch: int) -> list[Observer]:
     """The observers that write into a run folder: the metrics file, and TensorBoard where it is installed."""
-    observers: list[Observer] = [MetricsFile(folder / "metrics.jsonl")]
+    observers: list[Observer] = [MetricsFile(folder / "metrics.jsonl", step, epoch)]
     if importlib.util.find_spec("tensorboard") is None:
         logger.warning("no TensorBoard curves: pip install 'energy-flow[cli]'")
     else:
-        observers.append(TensorBoardCurves(folder / "tensorboard"))
+        observers.append(TensorBoardCurves(folder / "tensorboard", step))
     return observers
+
+
+def _counts(line: str, step: int, epoch: int) -> bool:
+    """Whether a line of the metrics is whole, and of a step and an epoch that the run still has."""
+    try:
+        record = json.loads(line)
+    except json.JSONDecodeError:
+        return False
+    return record["step"] <= step and (record["kind"] == "train" or record["epoch"] <= epoch)
