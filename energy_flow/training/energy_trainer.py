@@ -8,11 +8,14 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
@@ -34,6 +37,7 @@ from .observers import Example, Figures, Observer, run_folder_observers
 from .run_state import EpochReport, RunState, files_of, fingerprint_of, require_same_run, restore, versions
 from .schedule import create_optimizer, learning_rate_factor
 
+Written = TypeVar("Written")
 EXAMPLES = 3  # of the validation set, decoded after every epoch
 RUN_FILES = ("config.json", "metrics.jsonl", "log.jsonl", "tensorboard", "best", "last", "checkpoints")
 CHECKPOINTS = "checkpoints"
@@ -192,8 +196,7 @@ class EnergyTrainer:
                         self._keep_weights(state)
                         self._pause(state, at_end=state.epoch > epochs)
         finally:
-            for observer in self._observers:
-                observer.close()
+            self._tell(state, lambda observer: observer.close())
         seconds = time.perf_counter() - started
         return TrainingResult(state.step, seconds, tuple(state.reports), state.best_epoch(self.config.best_by))
 
@@ -228,8 +231,7 @@ class EnergyTrainer:
             report = EpochReport(state.epoch, train_loss, loss, metrics)
             figures = {"step": state.step, "epoch": state.epoch, "loss": loss, "train_loss": train_loss}
             examples = self._decode_examples(validation)
-            for observer in self._observers:
-                observer.validate(figures | metrics.to_dict(), examples)
+            self._tell(state, lambda observer: observer.validate(figures | metrics.to_dict(), examples))
         state.reports.append(report)
         state.epoch, state.batch, state.epoch_loss = state.epoch + 1, 0, 0.0
 
@@ -251,15 +253,24 @@ class EnergyTrainer:
             raise TrainingStopped(f"stopped after step {state.step} ({reason}), {where}; go on with --resume auto")
 
     def _checkpoint(self, state: RunState) -> Path | None:
-        """Write a checkpoint; where that fails, say so, and go on with the earlier ones."""
-        assert self._store is not None  # asked for where there is one alone
+        """Write a checkpoint; None where that failed."""
+        store = self._store
+        assert store is not None  # asked for where there is one alone
         self._clock.checkpointed = time.perf_counter()
+        files = files_of(self.processor, self.optimizer, state)
+        return self._try(state, "checkpoint", lambda: store.save(state.step, files, {"versions": versions()}))
+
+    def _try(self, state: RunState, what: str, write: Callable[[], Written]) -> Written | None:
+        """Write; where the disk does not let it, say so and go on: what was written before is whole."""
         try:
-            files = files_of(self.processor, self.optimizer, state)
-            return self._store.save(state.step, files, {"versions": versions()})
-        except OSError as error:
-            logger.error("no checkpoint at step %d (%s): the earlier ones stay", state.step, error)
+            return write()
+        except (OSError, SafetensorError) as error:
+            logger.error("no %s at step %d (%s): what was written before stays", what, state.step, error)
             return None
+
+    def _tell(self, state: RunState, tell: Callable[[Observer], None]) -> None:
+        for observer in self._observers:
+            self._try(state, f"record of {type(observer).__name__}", partial(tell, observer))
 
     def _restore(self, folder: Path) -> RunState:
         load_weights(self.processor, folder)
@@ -339,8 +350,7 @@ class EnergyTrainer:
         }
         first = state.step - len(figures) + 1
         records: list[Figures] = [{"step": first + index} | shared | step for index, step in enumerate(figures)]
-        for observer in self._observers:
-            observer.observe(records)
+        self._tell(state, lambda observer: observer.observe(records))
         self._pending, self._clock.reported = [], time.perf_counter()
 
     def _check(self, pairs: PairSet, name: str) -> None:
@@ -368,9 +378,9 @@ class EnergyTrainer:
     def _keep_weights(self, state: RunState) -> None:
         if self.run_folder is None:
             return
-        self.save(self.run_folder / "last")
-        if state.best_epoch(self.config.best_by) == state.reports[-1].epoch:
-            self.save(self.run_folder / "best")
+        best = state.best_epoch(self.config.best_by) == state.reports[-1].epoch
+        for name in ("last", "best") if best else ("last",):
+            self._try(state, f"{name} weights", partial(self.save, self.run_folder / name))
 
     def _nonfinite(self, step: int, rows: Tensor, where: str) -> NonFiniteError:
         listed = ", ".join(map(str, rows[:8].tolist())) + (", ..." if len(rows) > 8 else "")
