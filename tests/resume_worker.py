@@ -1,10 +1,13 @@
-"""A training run in a process of its own, which kills itself where it is told to: `RUN PRECISION EVERY [KIND NUMBER]`.
+"""A training run in a process of its own, which kills itself where it is told to:
+`RUN PRECISION EVERY ACCUMULATION [KIND NUMBER]`.
 
-KIND is `start` (before the first step), `step` (after that step) or `validation` (after that epoch's).
+KIND is `start` (before the first step), `step` (after that step), `validation` (after that epoch's) or `forward` (in
+that forward pass of training, counted over micro-batches).
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import sys
@@ -13,7 +16,7 @@ from pathlib import Path
 import torch
 
 from energy_flow.config import EnergyConfig, create_config
-from energy_flow.core import create_processor
+from energy_flow.core import FlowProcessor, create_processor
 from energy_flow.data import PairData, PairSet, TextBank
 from energy_flow.training import EnergyTrainer
 
@@ -42,6 +45,16 @@ class Killer:
     def __init__(self, kind: str, number: int) -> None:
         self.kind, self.number = kind, number
 
+    def count_passes_of(self, processor: FlowProcessor) -> None:
+        passes, run = itertools.count(1), processor.run
+
+        def counted(*arguments, **named):
+            if processor.training:
+                self._at("forward", next(passes))
+            return run(*arguments, **named)
+
+        processor.run = counted
+
     def start(self, total_steps: int) -> None:
         self._at("start", 0)
 
@@ -60,12 +73,15 @@ class Killer:
             os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
 
 
-def main(run: str, precision: str, every: str, kind: str = "never", number: str = "0") -> None:
+def main(run: str, precision: str, every: str, accumulation: str, kind: str = "never", number: str = "0") -> None:
     goes_on = any(Path(run).glob("checkpoints/step-*"))
     torch.manual_seed(123 if goes_on else 0)  # whoever goes on must find the generator as it was
-    settings = config(precision=precision, checkpoint_every=int(every))
+    settings = config(precision=precision, checkpoint_every=int(every), accumulation=int(accumulation))
     killer = Killer(kind, int(number))
-    trainer = EnergyTrainer(create_processor(settings), settings, Path(run), observers=[killer], resume_from="auto")
+    processor = create_processor(settings)
+    if kind == "forward":
+        killer.count_passes_of(processor)
+    trainer = EnergyTrainer(processor, settings, Path(run), observers=[killer], resume_from="auto")
     trainer.fit(data())
 
 

@@ -12,6 +12,7 @@ Features = Literal["none", "sample", "site", "neighbours"]
 Mapping = Literal["local", "mixed"]
 Optimizer = Literal["adam", "adamw"]
 Precision = Literal["auto", "float32", "bfloat16"]
+Nonfinite = Literal["stop", "skip"]
 BestBy = Literal["loss", "mse", "cosine", "centred_cosine", "median_rank", "acc_1", "acc_10", "acc_100"]
 
 
@@ -103,6 +104,16 @@ class EnergyConfig(BaseConfig):
     """Arithmetic of the dense parts (weights, energies and positions stay float32); auto: bfloat16 on CUDA."""
     log_every: int = 10
     """Steps between two looks at the figures; between them nothing waits for the device."""
+    accumulation: int = 1
+    """Micro-batches whose gradients make one step, where a whole batch does not fit into memory."""
+    nonfinite: Nonfinite = "stop"
+    """What NaN or infinity in loss or gradient does: stop the run, or skip the batch. Nothing is updated either way."""
+    nonfinite_budget: int = 10
+    """Batches that may be skipped in a run before it stops."""
+    detect_anomaly: bool = False
+    """Let autograd name the operation whose gradient became NaN; slow."""
+    deterministic: bool = False
+    """Same seed, same bits, run after run on one machine; refused where that cannot be kept."""
     seed: int = 0
     """Seed of the weights and of the order of the data."""
     best_by: BestBy = "loss"
@@ -181,6 +192,12 @@ class EnergyConfig(BaseConfig):
                 classes,
                 f"cross-entropy needs 2 or more that divide output_embedding_dim = {self.output_embedding_dim}",
             )
+        _require(
+            self.accumulation <= self.batch_size,
+            "accumulation",
+            self.accumulation,
+            f"a micro-batch holds a row at least: give at most batch_size = {self.batch_size}",
+        )
         limit = self.time_limit_minutes
         _require(limit is None or limit > 0, "time_limit_minutes", limit, "give minutes above 0, or null for no limit")
         if "contrastive" in weights:
@@ -223,7 +240,16 @@ class EnergyConfig(BaseConfig):
         return {name: getattr(self, f"loss_{name}") for name in names if getattr(self, f"loss_{name}") > 0}
 
 
-RUN_ONLY = ("log_every", "checkpoint_every", "checkpoint_minutes", "keep_checkpoints", "time_limit_minutes")
+RUN_ONLY = (
+    "log_every",
+    "checkpoint_every",
+    "checkpoint_minutes",
+    "keep_checkpoints",
+    "time_limit_minutes",
+    "nonfinite",
+    "nonfinite_budget",
+    "detect_anomaly",
+)
 """Fields that no number of a model depends on: a run may go on with others."""
 
 _AT_LEAST = {
@@ -232,7 +258,8 @@ _AT_LEAST = {
     "lattice_depth": 2,
     "lattice_width lattice_height input_embedding_dim output_embedding_dim energy_dim initial_steps": 1,
     "carrier_hidden_size carrier_num_layers neuron_hidden_dim neuron_output_dim": 1,
-    "max_active_flows batch_size epochs log_every": 1,
+    "max_active_flows batch_size epochs log_every accumulation": 1,
+    "nonfinite_budget": 0,
     "max_spawn_per_step max_children energy_threshold weight_decay warmup_steps final_learning_rate_ratio seed": 0,
     "loss_mse loss_cosine loss_contrastive loss_cross_entropy": 0,
 }

@@ -17,11 +17,11 @@ from typing import TypeVar
 import torch
 from safetensors import SafetensorError
 from torch import Tensor
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from ..config import EnergyConfig
-from ..core import FlowProcessor, FlowStatistics, create_processor
+from ..core import FlowProcessor, create_processor
 from ..data.pairs import PairData, PairSet, TextBank, check_embeddings, check_width
+from ..utils.determinism import deterministic_algorithms
 from ..utils.device_manager import DeviceManager
 from ..utils.helpers import batch_slices, epoch_order
 from ..utils.logging import log_context, logger
@@ -29,18 +29,18 @@ from ..utils.stopping import StopSignals
 from ..utils.stored_rows import Rows, chunks
 from .checkpoint import CONFIG, load_weights, save_model
 from .checkpoint_store import CheckpointStore, read_checkpoint
-from .diagnosis import NonFiniteError, first_nonfinite, first_nonfinite_gradient
-from .flow_log import log_flows
+from .diagnosis import Batch, NonFiniteError, describe, keep_batch
 from .losses import DIRECTIONAL, total_loss
 from .metrics import EmbeddingMetrics, Judge, measure
 from .observers import Example, Figures, Observer, run_folder_observers
 from .run_state import EpochReport, RunState, files_of, fingerprint_of, require_same_run, restore, versions
 from .schedule import create_optimizer, learning_rate_factor
+from .training_step import TrainingStep
 
 Written = TypeVar("Written")
 EXAMPLES = 3  # of the validation set, decoded after every epoch
-RUN_FILES = ("config.json", "metrics.jsonl", "log.jsonl", "tensorboard", "best", "last", "checkpoints")
-CHECKPOINTS = "checkpoints"
+RUN_FILES = ("config.json", "metrics.jsonl", "log.jsonl", "tensorboard", "best", "last", "checkpoints", "nonfinite")
+CHECKPOINTS, NONFINITE = "checkpoints", "nonfinite"
 
 
 @dataclass(frozen=True)
@@ -123,6 +123,7 @@ class EnergyTrainer:
         self._extra_observers = tuple(observers)
         self._observers: list[Observer] = []
         self._pending: list[dict[str, Tensor]] = []
+        self._step = TrainingStep(self.processor, self.optimizer, config, self.devices)
         self._clock, self._stops = _Clock(), StopSignals()
 
     @classmethod
@@ -164,7 +165,7 @@ class EnergyTrainer:
         """(N, E in) embeddings to (N, E out) float32 on the CPU, in batches, without gradients."""
         check_embeddings("inputs", inputs, self.config.input_embedding_dim)
         self.processor.eval()
-        parts = [self._run(inputs[rows])[0].cpu() for rows in batch_slices(len(inputs), self.config.batch_size)]
+        parts = [self._run(inputs[rows]).cpu() for rows in batch_slices(len(inputs), self.config.batch_size)]
         return torch.cat(parts)
 
     def evaluate(self, pairs: PairSet, bank: TextBank | None = None) -> EmbeddingMetrics:
@@ -187,9 +188,14 @@ class EnergyTrainer:
             self.processor.mapper.calibrate(pairs.inputs, pairs.targets)
         state = self._state_for(pairs, epochs)
         started, self._clock = time.perf_counter(), _Clock()
+        self._step.micro_batches = state.micro_batches
         self._open_observers(state)
         try:
-            with self._stops if self.run_folder else contextlib.nullcontext():
+            with contextlib.ExitStack() as whole_run:
+                if self.run_folder is not None:
+                    whole_run.enter_context(self._stops)
+                if self.config.deterministic:
+                    whole_run.enter_context(deterministic_algorithms(self.devices.device))
                 while state.epoch <= epochs:
                     with log_context(run=self.run_folder.name if self.run_folder else "-", epoch=state.epoch):
                         self._run_epoch(pairs, validation, state)
@@ -206,7 +212,7 @@ class EnergyTrainer:
         data = fingerprint_of(pairs)
         state, self._restored = self._restored, None
         if state is None:
-            return RunState(total_steps, data)
+            return RunState(total_steps, data, micro_batches=self.config.accumulation)
         if state.data != data or state.total_steps != total_steps:
             what = "other training rows" if state.data != data else f"{state.total_steps} steps in all"
             raise ValueError(f"the run that goes on has {what}; give the data and epochs that it was started with")
@@ -218,13 +224,13 @@ class EnergyTrainer:
         order = epoch_order(len(pairs), self.config.seed, state.epoch)
         for rows in list(batch_slices(len(pairs), self.config.batch_size))[state.batch :]:
             with log_context(step=state.step + 1):
-                self._pending.append(self._train_step(pairs, order[rows], state))
+                self._train_step(pairs, order[rows], state)
             state.step, state.batch = state.step + 1, state.batch + 1
             if len(self._pending) == self.config.log_every:
                 self._report(state)
             self._pause(state)
         self._report(state)
-        train_loss = state.epoch_loss / len(pairs)
+        train_loss = state.epoch_loss / max(1, state.epoch_rows)
         report = EpochReport(state.epoch, train_loss, None, None)
         if validation is not None:
             loss, metrics = self._validate(validation)
@@ -233,7 +239,7 @@ class EnergyTrainer:
             examples = self._decode_examples(validation)
             self._tell(state, lambda observer: observer.validate(figures | metrics.to_dict(), examples))
         state.reports.append(report)
-        state.epoch, state.batch, state.epoch_loss = state.epoch + 1, 0, 0.0
+        state.epoch, state.batch, state.epoch_loss, state.epoch_rows = state.epoch + 1, 0, 0.0, 0
 
     def _pause(self, state: RunState, at_end: bool = False) -> None:
         """Write a checkpoint where one is due; stop where a signal or the time limit asks for it."""
@@ -276,41 +282,29 @@ class EnergyTrainer:
         load_weights(self.processor, folder)
         return restore(folder, self.optimizer)
 
-    def _train_step(self, pairs: PairSet, rows: Tensor, state: RunState) -> dict[str, Tensor]:
-        device = self.devices.device
-        inputs, targets = (matrix.to(device) for matrix in pairs.batch(rows))
-        self.processor.train()
+    def _train_step(self, pairs: PairSet, rows: Tensor, state: RunState) -> None:
+        """Take a step, or leave the batch out where a number is not finite and the policy says so."""
+        inputs, targets = pairs.batch(rows)
         rate = self.config.learning_rate * learning_rate_factor(state.step, state.total_steps, self.config)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
         try:
-            outputs, stats = self._run(inputs)
-        except FloatingPointError as error:
-            raise self._nonfinite(state.step + 1, rows, first_nonfinite(self.processor, inputs)) from error
-        loss, terms = total_loss(outputs, targets, self.config)
-        if not bool(torch.isfinite(loss)):
-            raise self._nonfinite(state.step + 1, rows, first_nonfinite(self.processor, inputs))
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        weights = [weight for weight in self.processor.parameters() if weight.grad is not None]
-        norm = get_total_norm([weight.grad for weight in weights if weight.grad is not None])
-        if not bool(torch.isfinite(norm)):
-            raise self._nonfinite(state.step + 1, rows, first_nonfinite_gradient(self.processor))
-        clip_grads_with_norm_(weights, self.config.gradient_clip, norm)
-        self.optimizer.step()
-        log_flows(stats)
-        losses = {"loss": loss} | {f"loss_{name}": term for name, term in terms.items()}
-        rows_in_batch = loss.new_tensor(float(len(rows)))
-        return (
-            losses
-            | {"gradient_norm": norm, "learning_rate": loss.new_tensor(rate), "rows": rows_in_batch}
-            | _summary(stats)
-        )
+            self._pending.append(self._step(inputs, targets, rate))
+            state.micro_batches = self._step.micro_batches
+        except NonFiniteError as error:
+            self._report(state)
+            batch = Batch(state.step + 1, rows, inputs, targets)
+            if self.run_folder is not None:
+                self._try(
+                    state, "copy of the batch", partial(keep_batch, self.run_folder / NONFINITE, batch, str(error))
+                )
+            state.skipped += 1
+            message = describe(batch, str(error))
+            if self.config.nonfinite == "stop" or state.skipped > self.config.nonfinite_budget:
+                raise NonFiniteError(message) from error
+            logger.warning("%s. Left out: %d of %d", message, state.skipped, self.config.nonfinite_budget)
 
-    def _run(self, inputs: Tensor) -> tuple[Tensor, FlowStatistics]:
+    def _run(self, inputs: Tensor) -> Tensor:
         with self.devices.autocast():
-            result = self.processor.run(inputs.to(self.devices.device))
-        return result.output, result.stats
+            return self.processor.run(inputs.to(self.devices.device)).output
 
     @torch.no_grad()
     def _validate(self, validation: Validation) -> tuple[float, EmbeddingMetrics]:
@@ -341,6 +335,7 @@ class EnergyTrainer:
         figures = [dict(zip(names, row, strict=True)) for row in rows.tolist()]
         for step in figures:
             state.epoch_loss += step["loss"] * step["rows"]
+            state.epoch_rows += int(step["rows"])
         seconds = time.perf_counter() - self._clock.reported
         shared = {
             "epoch": state.epoch,
@@ -382,13 +377,6 @@ class EnergyTrainer:
         for name in ("last", "best") if best else ("last",):
             self._try(state, f"{name} weights", partial(self.save, self.run_folder / name))
 
-    def _nonfinite(self, step: int, rows: Tensor, where: str) -> NonFiniteError:
-        listed = ", ".join(map(str, rows[:8].tolist())) + (", ..." if len(rows) > 8 else "")
-        return NonFiniteError(
-            f"step {step}: not finite first in {where}; nothing was updated. Rows of the batch: {listed}. "
-            "Look at these rows, or lower learning_rate"
-        )
-
 
 def prepare_run_folder(folder: Path, overwrite: bool) -> Path:
     """Make a run folder; what an earlier run left is removed with `overwrite` alone, and nothing else ever."""
@@ -426,20 +414,3 @@ def find_checkpoint(run_folder: Path, resume_from: str | Path, config: EnergyCon
     if folder is not None:
         require_same_run(EnergyConfig.load(folder / CONFIG), config)
     return folder
-
-
-def _summary(stats: FlowStatistics) -> dict[str, Tensor]:
-    """The plan's figures of a batch: per sample, but for the level (per flow) and the flow-steps (in all)."""
-    live = stats.live.sum()
-    steps = (stats.live > 0).sum()
-    return {
-        "live": live / steps,
-        "mean_level": (stats.mean_level * stats.live).sum() / live,
-        "arrived_share": stats.arrived_share.mean(),
-        "spawned": stats.spawned.sum(0).float().mean(),
-        "refused": stats.refused.sum(0).float().mean(),
-        "faded": stats.faded.sum(0).float().mean(),
-        "path_length": stats.path_length.mean(),
-        "coverage": stats.coverage.mean(),
-        "flow_steps": live,
-    }

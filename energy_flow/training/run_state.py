@@ -60,6 +60,9 @@ class RunState:
     epoch: int = 1
     batch: int = 0  # batches of this epoch that were taken
     epoch_loss: float = 0.0  # summed over the rows of this epoch
+    epoch_rows: int = 0  # those that were trained on
+    micro_batches: int = 1  # of a step; more than configured once memory ran out
+    skipped: int = 0  # batches that were left out because a number was not finite
     reports: list[EpochReport] = field(default_factory=list)
 
     def best_epoch(self, by: str) -> int | None:
