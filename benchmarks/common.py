@@ -81,7 +81,9 @@ def write_tables(path: Path, title: str, columns: Sequence[str], rows: Sequence[
     text = "\n".join([title, "", *lines, "", ", ".join(f"{key} {value}" for key, value in whole_run.items()), ""])
     path.with_suffix(".md").write_text(text, encoding="utf-8", newline="\n")
     with path.with_suffix(".csv").open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([[*columns, *whole_run], *([*row, *whole_run.values()] for row in cells)])
+        csv.writer(file, lineterminator="\n").writerows(
+            [[*columns, *whole_run], *([*row, *whole_run.values()] for row in cells)]
+        )
 
 
 def _processor() -> str:
