@@ -1,8 +1,8 @@
 """What do logging, checkpoints and guards cost beside the bare loop?
 
 The bare loop is forward, loss, backward, clipping and update, and nothing else: no check, no figure, no file. The
-trainer does all that it does by default, with a run folder and a checkpoint every 100 steps. Both take the same steps on
-the same rows, in turns, and their weights must end equal.
+trainer does all that it does by default, with a run folder and a checkpoint every 100 steps. Both take the same steps
+on the same rows, in turns, and their weights must end equal.
 
     python benchmarks/guard_cost.py [--steps 200] [--repeats 5]
 """

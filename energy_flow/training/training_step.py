@@ -123,7 +123,7 @@ class TrainingStep:
 
     def _halve(self, rows: int) -> None:
         self.micro_batches = min(rows, 2 * self.micro_batches)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)  # before the cache is emptied, so that gradients are not kept
         if self.devices.device.type == "cuda":
             torch.cuda.empty_cache()
         logger.warning("out of memory: %d micro-batches from now on, the batch stays", self.micro_batches)
