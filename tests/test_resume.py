@@ -221,6 +221,23 @@ def test_resume_of_nothing_starts_and_never_over_something_else(tmp_path) -> Non
         EnergyTrainer(create_processor(settings), settings, resume_from="auto")
 
 
+def test_a_second_fit_is_a_run_of_its_own(tmp_path) -> None:
+    trainer = train(tmp_path / "run")
+    trainer._extra_observers = (CutAt(4),)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(data())
+    assert [folder.name for folder in CheckpointStore(tmp_path / "run" / "checkpoints").all()] == ["step-000000003"]
+    assert [line["step"] for line in metrics(tmp_path / "run")] == [1, 2, 3, 4]
+
+
+def test_a_stop_is_forgotten_by_the_next_run() -> None:
+    stops = StopSignals()
+    with stops:
+        stops.received = "SIGTERM"
+    with stops:
+        assert stops.received is None
+
+
 def test_the_newest_few_are_kept_and_nothing_half_written(tmp_path) -> None:
     leftover = tmp_path / "run" / "checkpoints" / ".step-000000003.77.tmp"
     train(tmp_path / "run", checkpoint_every=2, keep_checkpoints=2)

@@ -79,6 +79,11 @@ class CheckpointStore:
         """Every checkpoint's folder, the oldest first; some may be damaged."""
         return sorted(self.folder.glob(f"{_PREFIX}*"))
 
+    def clear(self) -> None:
+        """Remove every checkpoint."""
+        for folder in self.all():
+            shutil.rmtree(folder)
+
     def newest(self) -> Path | None:
         """The newest checkpoint that is whole; damaged ones are named in the log, and passed over.
 

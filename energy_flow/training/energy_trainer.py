@@ -6,7 +6,6 @@ Shapes: `N` pairs, `B` rows of a batch, `E` embedding width.
 from __future__ import annotations
 
 import contextlib
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,19 +27,18 @@ from ..utils.logging import log_context, logger
 from ..utils.stopping import StopSignals
 from ..utils.stored_rows import Rows, chunks
 from .checkpoint import CONFIG, load_weights, save_model
-from .checkpoint_store import CheckpointStore, read_checkpoint
+from .checkpoint_store import CheckpointStore
 from .diagnosis import Batch, NonFiniteError, describe, keep_batch
 from .losses import DIRECTIONAL, total_loss
 from .metrics import EmbeddingMetrics, Judge, measure
 from .observers import Example, Figures, Observer, run_folder_observers
-from .run_state import EpochReport, RunState, files_of, fingerprint_of, require_same_run, restore, versions
+from .run_folder import CHECKPOINTS, NONFINITE, open_run_folder
+from .run_state import EpochReport, RunState, files_of, fingerprint_of, restore, versions
 from .schedule import create_optimizer, learning_rate_factor
 from .training_step import TrainingStep
 
 Written = TypeVar("Written")
 EXAMPLES = 3  # of the validation set, decoded after every epoch
-RUN_FILES = ("config.json", "metrics.jsonl", "log.jsonl", "tensorboard", "best", "last", "checkpoints", "nonfinite")
-CHECKPOINTS, NONFINITE = "checkpoints", "nonfinite"
 
 
 @dataclass(frozen=True)
@@ -107,17 +105,9 @@ class EnergyTrainer:
         self.devices = devices or DeviceManager(str(next(processor.parameters()).device), config.precision)
         self.processor = processor.to(self.devices.device)
         self.optimizer = create_optimizer(self.processor, config)
-        checkpoint = None
-        if resume_from is not None:
-            if run_folder is None or overwrite:
-                raise ValueError("resume_from goes on with a run: give its run_folder, and do not overwrite it")
-            checkpoint = find_checkpoint(Path(run_folder), resume_from, config)
-        if run_folder is None:
-            self.run_folder, self._store = None, None
-        else:
-            started = resume_from == "auto" and (Path(run_folder) / CONFIG).is_file()  # and killed before it saved
-            kept = Path(run_folder) if checkpoint else prepare_run_folder(Path(run_folder), overwrite or started)
-            self.run_folder = kept
+        self.run_folder, checkpoint = open_run_folder(run_folder, overwrite, resume_from, config)
+        self._store = None
+        if self.run_folder is not None:
             self._store = CheckpointStore(self.run_folder / CHECKPOINTS, config.keep_checkpoints)
         self._restored = None if checkpoint is None else self._restore(checkpoint)
         self._extra_observers = tuple(observers)
@@ -157,7 +147,10 @@ class EnergyTrainer:
         return self._fit(PairSet(input_embeddings, target_embeddings), None, epochs)
 
     def fit(self, data: PairData, epochs: int | None = None) -> TrainingResult:
-        """Train on a data set, and measure its validation split after every epoch."""
+        """Train on a data set, and measure its validation split after every epoch.
+
+        A second call begins a new run, from the weights as they are, in the same folder.
+        """
         return self._fit(data.train, Validation(data.validation, data.bank), epochs)
 
     @torch.no_grad()
@@ -212,6 +205,8 @@ class EnergyTrainer:
         data = fingerprint_of(pairs)
         state, self._restored = self._restored, None
         if state is None:
+            if self._store is not None:
+                self._store.clear()  # of an earlier fit of this trainer: a new run begins
             return RunState(total_steps, data, micro_batches=self.config.accumulation)
         if state.data != data or state.total_steps != total_steps:
             what = "other training rows" if state.data != data else f"{state.total_steps} steps in all"
@@ -376,41 +371,3 @@ class EnergyTrainer:
         best = state.best_epoch(self.config.best_by) == state.reports[-1].epoch
         for name in ("last", "best") if best else ("last",):
             self._try(state, f"{name} weights", partial(self.save, self.run_folder / name))
-
-
-def prepare_run_folder(folder: Path, overwrite: bool) -> Path:
-    """Make a run folder; what an earlier run left is removed with `overwrite` alone, and nothing else ever."""
-    if folder.is_file():
-        raise ValueError(f"run folder {folder} is a file; give a folder")
-    if folder.is_dir() and any(folder.iterdir()):
-        if not overwrite:
-            raise ValueError(f"run folder {folder} exists and is not empty; give another, or --overwrite")
-        for name in RUN_FILES:
-            path = folder / name
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def find_checkpoint(run_folder: Path, resume_from: str | Path, config: EnergyConfig) -> Path | None:
-    """The whole checkpoint that a run goes on from; None where `auto` finds none.
-
-    Raises:
-        ValueError: it is damaged, of a newer format, or of a run that would compute something else.
-    """
-    if resume_from == "auto":
-        store = CheckpointStore(run_folder / CHECKPOINTS, config.keep_checkpoints)
-        folder = store.newest()
-        if folder is None and store.all():
-            raise ValueError(
-                f"{store.folder}: every checkpoint is damaged; take RUN/last's weights, or start a new run"
-            )
-    else:
-        folder = Path(resume_from)
-        read_checkpoint(folder)
-    if folder is not None:
-        require_same_run(EnergyConfig.load(folder / CONFIG), config)
-    return folder

@@ -22,6 +22,7 @@ class StopSignals:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
+        self.received = None
         if threading.current_thread() is threading.main_thread():
             for name in SIGNALS:
                 if hasattr(signal, name):
