@@ -17,6 +17,7 @@ from energy_flow.utils import (
     DEBUG_ENERGY,
     DEBUG_SPAWN,
     DeviceManager,
+    MemoryReport,
     Position3D,
     batch_slices,
     epoch_order,
@@ -132,3 +133,11 @@ def test_batch_helpers() -> None:
     assert sorted(order.tolist()) == list(range(50))
     assert not torch.equal(order, epoch_order(50, seed=3, epoch=3))
     assert not torch.equal(order, epoch_order(50, seed=4, epoch=2))
+
+
+def test_memory_that_is_nearly_full_is_said_once(monkeypatch, caplog) -> None:
+    devices = DeviceManager("cpu")
+    for used, warnings in ((90, 0), (93, 1), (95, 1)):
+        monkeypatch.setattr(devices, "memory", lambda used=used: MemoryReport(used, used, 100))
+        assert devices.watch_memory().used == used
+        assert caplog.text.count("memory of cpu is nearly full") == warnings

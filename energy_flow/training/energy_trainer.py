@@ -336,7 +336,7 @@ class EnergyTrainer:
             "epoch": state.epoch,
             "flow_steps_per_second": sum(step["flow_steps"] for step in figures) / seconds,
             "step_seconds": seconds / len(figures),
-            "memory_bytes": self.devices.memory().used,
+            "memory_bytes": self.devices.watch_memory().used,
         }
         first = state.step - len(figures) + 1
         records: list[Figures] = [{"step": first + index} | shared | step for index, step in enumerate(figures)]

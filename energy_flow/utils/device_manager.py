@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import torch
 
+from .logging import logger
+
 
 class MemoryReport(NamedTuple):
     """Memory in bytes: of the accelerator, or of the process on a CPU."""
@@ -18,6 +20,9 @@ class MemoryReport(NamedTuple):
     used: int
     peak: int
     total: int | None  # None where it is not known
+
+
+NEARLY_FULL = 0.92  # share of the device's memory from which on it is said aloud
 
 
 class DeviceManager:
@@ -35,10 +40,25 @@ class DeviceManager:
         self.device, device_reason = _pick_device(device)
         self.precision, precision_reason = _pick_precision(precision, self.device)
         self.reason = f"{self.device} ({device_reason}), {self.precision} ({precision_reason})"
+        self._warned = False
 
     def autocast(self) -> AbstractContextManager[None]:
         """The context in which a forward pass has this precision."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")  # type: ignore[return-value]
+
+    def watch_memory(self) -> MemoryReport:
+        """Memory as `memory` gives it; the first time that it is nearly full, a warning says so."""
+        report = self.memory()
+        if report.total and report.used > NEARLY_FULL * report.total and not self._warned:
+            self._warned = True
+            used, total = report.used / 2**30, report.total / 2**30
+            logger.warning(
+                "memory of %s is nearly full: %.1f of %.1f GiB; lower batch_size, or raise accumulation",
+                self.device,
+                used,
+                total,
+            )
+        return report
 
     def memory(self) -> MemoryReport:
         """Memory in use now, its peak, and what the device has."""
