@@ -189,10 +189,9 @@ def run(job: Job) -> Outcome:
 
 def judge(data: PairData, outputs: Tensor) -> tuple[Tensor, dict[str, float]]:
     """What is lost row by row, and every figure."""
-    judge = Judge(data.bank)
-    figures = judge.measure(outputs, data.test).to_dict()
-    targets = data.test.targets[:]
-    ranks = judge.ranks(outputs, data.test)
+    by_bank, targets = Judge(data.bank), data.test.targets[:]
+    figures = by_bank.measure(outputs, data.test).to_dict()
+    ranks = by_bank.ranks(outputs, data.test)
     if ranks is not None:
         return torch.stack(((ranks >= 10).double(), torch.ones(len(ranks)).double()), dim=1), figures
     metric = TASKS[data.task].metric if data.task else None
@@ -275,6 +274,21 @@ def measure(task: str, source: str, seeds: Sequence[int], share: float, workers:
     return list(rows.values())
 
 
+def tabulate(rows: Sequence[Row], name: str) -> tuple[list[str], list[list[Any]]]:
+    """Headings and cells: what a system is, its score beside the lattice's, and every other figure."""
+    draws, figures = resampled(rows), list(rows[0].outcomes[0].figures)
+    table = []
+    for row in rows:
+        first = row.outcomes[0]
+        difference = "" if row.system == "lattice" else interval(draws["lattice"] - draws[row.system])
+        cells: list[Any] = [row.system, first.parameters, round(first.flops / 1e6, 3), row.rate or "-"]
+        cells += [spread([score(one.losses) for one in row.outcomes]), interval(draws[row.system]), difference]
+        cells += [spread([one.figures[figure] for one in row.outcomes]) for figure in figures]
+        table.append([*cells, round(statistics.mean(one.seconds for one in row.outcomes), 1)])
+    columns = ["system", "parameters", "MFLOP per row", "rate", name, "95 %", "lattice minus it, 95 %"]
+    return [*columns, *figures, "seconds"], table
+
+
 def main() -> None:
     parser = parser_for(__doc__)
     parser.add_argument("--task", required=True, choices=(*STEPS, TEXT))
@@ -290,18 +304,7 @@ def main() -> None:
     data = load(arguments.task, arguments.data, 0, share)
     config = configure(arguments.task, data, 0, 0.0)
 
-    draws = resampled(rows)
-    figures = [name for name in rows[0].outcomes[0].figures if name != "rank_std" or data.bank is not None]
-    columns = ["system", "parameters", "MFLOP per row", "rate", headline(data.task), "95 %", "lattice minus it, 95 %"]
-    table = []
-    for row in rows:
-        first = row.outcomes[0]
-        difference = "" if row.system == "lattice" else interval(draws["lattice"] - draws[row.system])
-        cells: list[Any] = [row.system, first.parameters, round(first.flops / 1e6, 3), row.rate or "-"]
-        cells += [spread([score(one.losses) for one in row.outcomes]), interval(draws[row.system]), difference]
-        cells += [spread([one.figures[name] for one in row.outcomes]) for name in figures]
-        table.append([*cells, round(statistics.mean(one.seconds for one in row.outcomes), 1)])
-    columns += [*figures, "seconds"]
+    columns, table = tabulate(rows, headline(data.task))
     title = (
         f"{arguments.task}: {len(data.train)} training rows x {epochs_of(arguments.task, data, config, share)} epochs, "
         f"{len(data.test)} test rows, seeds {' '.join(map(str, seeds))}, configuration {fingerprint(config)}, "
