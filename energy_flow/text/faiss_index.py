@@ -21,7 +21,7 @@ QUERIES = 256
 
 
 class ApproximateTexts:
-    """Decodes embeddings to near texts of a large bank: fast, and not always the nearest (recall about 0.98).
+    """Decodes embeddings to near texts of a large bank: fast, and not always the nearest (`benchmarks/decoding.py --faiss`).
 
     An inverted file with 8-bit codes (`IVF,SQ8`); the texts it finds are scored by the cosine with their own rows.
 
@@ -36,7 +36,7 @@ class ApproximateTexts:
         ValueError: counts that differ, or an index of another bank.
     """
 
-    def __init__(self, texts: Sequence[str], embeddings: Rows, probes: int = 32, index: Path | None = None) -> None:
+    def __init__(self, texts: Sequence[str], embeddings: Rows, probes: int = 128, index: Path | None = None) -> None:
         if importlib.util.find_spec("faiss") is None:
             raise ImportError("an approximate index needs faiss: pip install 'energy-flow[faiss]'")
         if len(texts) != len(embeddings):
