@@ -21,9 +21,10 @@ QUERIES = 256
 
 
 class ApproximateTexts:
-    """Decodes embeddings to near texts of a large bank: fast, and not always the nearest (`benchmarks/decoding.py --faiss`).
+    """Decodes embeddings to near texts of a large bank: fast, and not always the nearest.
 
     An inverted file with 8-bit codes (`IVF,SQ8`); the texts it finds are scored by the cosine with their own rows.
+    `benchmarks/decoding.py --faiss` measures how many of the nearest it finds.
 
     Args:
         texts: V texts.
