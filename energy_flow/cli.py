@@ -88,7 +88,7 @@ class Train:
         trainer = EnergyTrainer(processor, self.settings, folder, self.overwrite, devices, [bar], self.resume)
         setup_logging(channels=self.log_channels, json_path=folder / "log.jsonl", console=console)
         trainer.fit(data)
-        best = EnergyTrainer(load_model(folder / "best"), self.settings, devices=devices)
+        best = _load_trainer(folder / "best", self.device)
         _print_scores(best, data, data.test, f"{data.name}: test split, best weights of {folder}")
         _print_examples(best, data, data.test.spaced(self.examples))
 

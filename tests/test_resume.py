@@ -16,6 +16,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from energy_flow.cli import main
 from energy_flow.core import create_processor
 from energy_flow.data import PairData
 from energy_flow.training import EnergyTrainer, TrainingStopped, run_state
@@ -303,6 +304,23 @@ def test_signals_are_noted_once_and_end_the_process_the_second_time() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stdout) == (128 + signal.SIGINT, "noted\n")
+
+
+def test_a_finished_run_is_judged_again_with_other_free_options(tmp_path, capsys) -> None:
+    inputs = torch.randn(60, 16)
+    save_file({"inputs": inputs, "targets": inputs.clone()}, tmp_path / "pairs.safetensors")
+    command = [
+        "train",
+        "--data",
+        str(tmp_path / "pairs.safetensors"),
+        "--run",
+        str(tmp_path / "run"),
+        "--device",
+        "cpu",
+    ]
+    main([*command, "--preset", "tiny", "--epochs", "1", "--carrier-hidden-size", "8"])
+    main([*command, "--resume", "auto", "--log-every", "3"])
+    assert capsys.readouterr().out.count("test split, best weights") == 2
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
