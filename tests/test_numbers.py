@@ -145,8 +145,8 @@ def test_autograd_names_the_operation_when_asked(monkeypatch) -> None:
 
 @pytest.mark.parametrize("micro_batches", [2, 3, 8])
 def test_micro_batches_add_up_to_the_batch(micro_batches: int) -> None:
-    whole, seen = trainer_of(loss_contrastive=0.0)  # which compares the rows of a micro-batch
-    parts, seen_in_parts = trainer_of(loss_contrastive=0.0, accumulation=micro_batches)
+    whole, seen = trainer_of(loss_contrastive=0.5)
+    parts, seen_in_parts = trainer_of(loss_contrastive=0.5, accumulation=micro_batches)
     for trainer in (whole, parts):
         trainer.processor.double()
     rows = data().train

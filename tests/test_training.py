@@ -19,7 +19,7 @@ from energy_flow.training import (
     save_model,
 )
 from energy_flow.training.energy_trainer import Validation
-from energy_flow.training.losses import LOSSES, total_loss
+from energy_flow.training.losses import LOSSES, WHOLE_BATCH, total_loss
 from energy_flow.training.schedule import create_optimizer, learning_rate_factor
 
 SMALL = create_config(
@@ -76,22 +76,34 @@ class Seen:
 
 def test_losses_have_their_closed_forms() -> None:
     outputs, targets = torch.tensor([[3.0, 0.0], [0.0, 2.0]]), torch.tensor([[0.0, 1.0], [0.0, 5.0]])
-    assert float(LOSSES["mse"](outputs, targets, SMALL)) == pytest.approx((9 + 1 + 9) / 4)
-    assert float(LOSSES["cosine"](outputs, targets, SMALL)) == pytest.approx(0.5)
+    assert float(LOSSES["mse"](outputs, targets, WHOLE_BATCH, SMALL)) == pytest.approx((9 + 1 + 9) / 4)
+    assert float(LOSSES["cosine"](outputs, targets, WHOLE_BATCH, SMALL)) == pytest.approx(0.5)
     crossed = torch.eye(4)[[1, 0, 2, 3]]
     t = SMALL.contrastive_temperature
     right, wrong = math.log(1 + 3 * math.exp(-1 / t)), math.log(math.exp(1 / t) + 3)
-    assert float(LOSSES["contrastive"](crossed, torch.eye(4), SMALL)) == pytest.approx((2 * right + 2 * wrong) / 4)
+    found = LOSSES["contrastive"](crossed, torch.eye(4), WHOLE_BATCH, SMALL)
+    assert float(found) == pytest.approx((2 * right + 2 * wrong) / 4)
     config = SMALL.replace(loss_cross_entropy=1.0, target_classes=2)
-    assert float(LOSSES["cross_entropy"](outputs, targets, config)) == pytest.approx(
+    assert float(LOSSES["cross_entropy"](outputs, targets, WHOLE_BATCH, config)) == pytest.approx(
         (math.log(1 + math.exp(3)) + math.log(1 + math.exp(-2))) / 2
     )
 
 
 def test_contrastive_loss_does_not_hold_equal_targets_against_each_other() -> None:
     targets = torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]])
-    loss = LOSSES["contrastive"](targets, targets, SMALL)
+    loss = LOSSES["contrastive"](targets, targets, WHOLE_BATCH, SMALL)
     assert float(loss) < 1e-6
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_of_the_parts_of_a_batch_add_up_to_the_batchs(name: str) -> None:
+    outputs, targets = torch.randn(7, 8).double(), torch.randn(7, 8).double()
+    targets[5] = 2 * targets[1]  # one target twice, in two parts
+    config = SMALL.replace(target_classes=4)
+    whole = LOSSES[name](outputs, targets, WHOLE_BATCH, config)
+    parts = [(stop - start, slice(start, stop)) for start, stop in ((0, 3), (3, 4), (4, 7))]
+    found = sum(count * LOSSES[name](outputs[rows], targets, rows, config) for count, rows in parts) / 7
+    torch.testing.assert_close(found, whole)
 
 
 def test_total_loss_weighs_its_terms() -> None:

@@ -1,7 +1,8 @@
 """Losses between output and target embeddings, in a registry.
 
-Shapes: `B` rows, `E` output width. Every loss takes (B, E) outputs, (B, E) targets and the configuration, and gives
-a scalar: the mean over the rows.
+Shapes: `B` rows of a batch, `R` of them that are looked at, `E` output width. Every loss takes (R, E) outputs, the
+(B, E) targets of the whole batch, the slice of the batch that the outputs belong to, and the configuration, and gives a
+scalar: the mean over the R rows. So the means of the parts of a batch, weighted by their rows, add up to the batch's.
 """
 
 from __future__ import annotations
@@ -14,39 +15,40 @@ from torch import Tensor
 
 from ..config import EnergyConfig
 
+WHOLE_BATCH = slice(None)
 SAME_TARGET = 1 - 1e-6  # targets of a larger cosine are one and the same
 
 
-def mse(outputs: Tensor, targets: Tensor, config: EnergyConfig) -> Tensor:
+def mse(outputs: Tensor, targets: Tensor, rows: slice, config: EnergyConfig) -> Tensor:
     """Mean squared error over all numbers."""
-    return F.mse_loss(outputs, targets)
+    return F.mse_loss(outputs, targets[rows])
 
 
-def cosine(outputs: Tensor, targets: Tensor, config: EnergyConfig) -> Tensor:
+def cosine(outputs: Tensor, targets: Tensor, rows: slice, config: EnergyConfig) -> Tensor:
     """1 - cosine."""
-    return 1 - F.cosine_similarity(outputs, targets, dim=1).mean()
+    return 1 - F.cosine_similarity(outputs, targets[rows], dim=1).mean()
 
 
-def contrastive(outputs: Tensor, targets: Tensor, config: EnergyConfig) -> Tensor:
-    """In-batch contrastive loss (InfoNCE, van den Oord et al. 2018): find the own target among the batch's.
+def contrastive(outputs: Tensor, targets: Tensor, rows: slice, config: EnergyConfig) -> Tensor:
+    """In-batch contrastive loss (InfoNCE, van den Oord et al. 2018): find the own target among the whole batch's.
 
     Rows of the same target are not held against each other.
     """
     directions = F.normalize(targets, dim=1)
+    own = torch.arange(len(targets), device=targets.device)[rows]
     logits = F.normalize(outputs, dim=1) @ directions.T / config.contrastive_temperature
-    same = directions @ directions.T > SAME_TARGET
-    same.fill_diagonal_(False)
-    return F.cross_entropy(logits.masked_fill(same, -torch.inf), torch.arange(len(logits), device=logits.device))
+    same = (directions[rows] @ directions.T > SAME_TARGET).scatter(1, own[:, None], False)
+    return F.cross_entropy(logits.masked_fill(same, -torch.inf), own)
 
 
-def cross_entropy(outputs: Tensor, targets: Tensor, config: EnergyConfig) -> Tensor:
+def cross_entropy(outputs: Tensor, targets: Tensor, rows: slice, config: EnergyConfig) -> Tensor:
     """Cross-entropy over groups of `target_classes` outputs; the largest target of a group is its class."""
     assert config.target_classes is not None  # validated by the configuration
     groups = (-1, config.target_classes)
-    return F.cross_entropy(outputs.reshape(groups), targets.reshape(groups).argmax(1))
+    return F.cross_entropy(outputs.reshape(groups), targets[rows].reshape(groups).argmax(1))
 
 
-LOSSES: dict[str, Callable[[Tensor, Tensor, EnergyConfig], Tensor]] = {
+LOSSES: dict[str, Callable[[Tensor, Tensor, slice, EnergyConfig], Tensor]] = {
     "mse": mse,
     "cosine": cosine,
     "contrastive": contrastive,
@@ -55,8 +57,17 @@ LOSSES: dict[str, Callable[[Tensor, Tensor, EnergyConfig], Tensor]] = {
 DIRECTIONAL = ("cosine", "contrastive")  # these need targets with a direction
 
 
-def total_loss(outputs: Tensor, targets: Tensor, config: EnergyConfig) -> tuple[Tensor, dict[str, Tensor]]:
-    """The weighted sum of the configured losses, and each of them unweighted."""
-    terms = {name: LOSSES[name](outputs, targets, config) for name in config.loss_weights}
+def total_loss(
+    outputs: Tensor, targets: Tensor, config: EnergyConfig, rows: slice = WHOLE_BATCH
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The weighted sum of the configured losses, and each of them unweighted.
+
+    Args:
+        outputs: (R, E) of some rows of a batch.
+        targets: (B, E) of the whole batch.
+        config: the losses' weights.
+        rows: which rows of the batch the outputs belong to; by default all.
+    """
+    terms = {name: LOSSES[name](outputs, targets, rows, config) for name in config.loss_weights}
     weighted = [weight * terms[name] for name, weight in config.loss_weights.items()]
     return torch.stack(weighted).sum(), terms

@@ -25,8 +25,7 @@ class TrainingStep:
     """Takes steps of a model: in micro-batches whose gradients add up to the batch's.
 
     A micro-batch that does not fit into the accelerator's memory is halved, and the step is taken again from its
-    beginning; the smaller size then stays. A loss that compares the rows of a batch (`contrastive`) compares those of a
-    micro-batch, so there the number of micro-batches counts.
+    beginning; the smaller size then stays.
 
     Args:
         processor: the model, on its device.
@@ -78,11 +77,12 @@ class TrainingStep:
         """Gradients of the batch's mean loss, and its figures."""
         self.optimizer.zero_grad(set_to_none=True)
         device, sums = self.devices.device, dict[str, tuple[Tensor, Tensor]]()
+        targets = targets.to(device)
         for rows in batch_slices(len(inputs), -(-len(inputs) // self.micro_batches)):
-            part, wanted = inputs[rows].to(device), targets[rows].to(device)
+            part = inputs[rows].to(device)
             share = len(part) / len(inputs)
             outputs, stats = self._forward(part)
-            loss, terms = total_loss(outputs, wanted, self.config)
+            loss, terms = total_loss(outputs, targets, self.config, rows)
             if not bool(torch.isfinite(loss)):
                 raise self._refuse(first_nonfinite(self.processor, part))
             self._backward(loss * share)
