@@ -24,6 +24,7 @@ from energy_flow.training.checkpoint import load_weights
 from energy_flow.training.checkpoint_store import CheckpointStore
 from energy_flow.training.run_state import RunState, files_of, restore
 from energy_flow.training.schedule import create_optimizer
+from energy_flow.utils import Ranks
 
 LONGEST = 0.12  # seconds that a child may live beyond its first save
 COLUMNS = ("kills", "started again", "while writing", "temporary files left", "damaged in place")
@@ -39,7 +40,7 @@ def save_for_ever(folder: Path, first: int) -> None:
         with torch.no_grad():
             for weight in processor.parameters():
                 weight.fill_(step)
-        store.save(step, files_of(processor, optimizer, RunState(10**6, "data", step=step)), {})
+        store.save(step, files_of(processor, optimizer, RunState(10**6, "data", step=step), Ranks()), {})
         step += 1
 
 
@@ -52,7 +53,7 @@ def find(folder: Path) -> int:
     config = create_tiny_config()
     processor = create_processor(config)
     load_weights(processor, newest)
-    state = restore(newest, create_optimizer(processor, config))
+    state = restore(newest, create_optimizer(processor, config), Ranks())
     assert all(bool((weight == state.step).all()) for weight in processor.parameters()), f"{newest} is mixed"
     return state.step
 

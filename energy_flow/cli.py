@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from rich.console import Console
 
@@ -24,7 +24,7 @@ from .data.sources import SHIPPED, data_settings, load_matrices
 from .data.wordnet import read_queries
 from .text import ApproximateTexts, NearestTexts, TextEncoder, TextGenerator
 from .training import EnergyTrainer, Judge, NonFiniteError, ProgressBar, TrainingStopped, load_model
-from .utils import DeviceManager, setup_logging
+from .utils import DeviceManager, Ranks, joined_ranks, setup_logging
 from .viz import cost_table, examples_table, metrics_table
 
 try:
@@ -51,7 +51,7 @@ class Train:
     """Train a model; every field of the configuration is an option, and its default is the preset's.
 
     What is set counts in this order, the later over the earlier: preset, data set (its widths, and what a task
-    needs), --config file, options.
+    needs), --config file, options. On several devices: torchrun --nproc-per-node N -m energy_flow train ...
     """
 
     preset: str | None = None
@@ -61,8 +61,9 @@ class Train:
     data: str = SHIPPED
     """shipped, a pair-set folder, a .safetensors file, or a task (identity, rotation, conditional-permutation,
     deep-teacher, sudoku-4, digits)"""
-    run: Path | None = None
-    """run folder for weights, metrics and curves; by default runs/ with the time of day"""
+    run: Annotated[Path | None, tyro.conf.arg(aliases=["--run-folder"])] = None
+    """run folder for weights, metrics and curves; by default runs/ with the time of day. torchrun takes --run for an
+    option of its own: write --run-folder there"""
     overwrite: bool = False
     """replace what an earlier run left in the run folder"""
     resume: str | None = None
@@ -83,11 +84,24 @@ class Train:
         devices = DeviceManager(self.device, self.settings.precision)
         folder = self.run or Path("runs") / time.strftime("%Y%m%d-%H%M%S")
         data = load_data(self.data, self.settings.seed)
-        processor = create_processor(self.settings)
-        bar = ProgressBar(console)
-        trainer = EnergyTrainer(processor, self.settings, folder, self.overwrite, devices, [bar], self.resume)
-        setup_logging(channels=self.log_channels, json_path=folder / "log.jsonl", console=console)
-        trainer.fit(data)
+        with joined_ranks(devices.device):
+            first = Ranks().first
+            trainer = EnergyTrainer(
+                create_processor(self.settings),
+                self.settings,
+                folder,
+                self.overwrite,
+                devices,
+                [ProgressBar(console)],
+                self.resume,
+            )
+            if first:
+                setup_logging(channels=self.log_channels, json_path=folder / "log.jsonl", console=console)
+            else:
+                setup_logging("WARNING", console=console)
+            trainer.fit(data)
+        if not first:
+            return
         best = _load_trainer(folder / "best", self.device)
         _print_scores(best, data, data.test, f"{data.name}: test split, best weights of {folder}")
         _print_examples(best, data, data.test.spaced(self.examples))
@@ -283,7 +297,7 @@ def _configured_default(command: Any, arguments: Sequence[str]) -> Any:
     early.add_argument("--config", type=Path)
     early.add_argument("--data", default=SHIPPED)
     early.add_argument("--device", default="auto")
-    early.add_argument("--run", type=Path)
+    early.add_argument("--run", "--run-folder", type=Path)
     early.add_argument("--resume")
     known, _ = early.parse_known_args(arguments)
     fields = read_fields(known.config, EnergyConfig) if known.config else {}

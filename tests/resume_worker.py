@@ -1,13 +1,16 @@
-"""A training run in a process of its own, which kills itself where it is told to:
-`RUN PRECISION EVERY ACCUMULATION [KIND NUMBER]`.
+"""A training run in a process of its own, or in several, which kills itself where it is told to:
+`RUN FIELDS [KIND NUMBER]`.
 
-KIND is `start` (before the first step), `step` (after that step), `validation` (after that epoch's) or `forward` (in
-that forward pass of training, counted over micro-batches).
+FIELDS is JSON, fields of the configuration. KIND is `start` (before the first step), `step` (after that step),
+`validation` (after that epoch's) or `forward` (in that forward pass of training, counted over micro-batches). Of
+several processes the first kills itself.
 """
 
 from __future__ import annotations
 
 import itertools
+import json
+import logging
 import os
 import signal
 import sys
@@ -19,6 +22,7 @@ from energy_flow.config import EnergyConfig, create_config
 from energy_flow.core import FlowProcessor, create_processor
 from energy_flow.data import PairData, PairSet, TextBank
 from energy_flow.training import EnergyTrainer
+from energy_flow.utils import Ranks, joined_ranks
 
 WORDS = [f"word {row}" for row in range(10)]
 
@@ -73,18 +77,20 @@ class Killer:
             os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
 
 
-def main(run: str, precision: str, every: str, accumulation: str, kind: str = "never", number: str = "0") -> None:
-    goes_on = any(Path(run).glob("checkpoints/step-*"))
-    torch.manual_seed(123 if goes_on else 0)  # whoever goes on must find the generator as it was
-    settings = config(precision=precision, checkpoint_every=int(every), accumulation=int(accumulation))
-    killer = Killer(kind, int(number))
-    processor = create_processor(settings)
-    if kind == "forward":
-        killer.count_passes_of(processor)
-    trainer = EnergyTrainer(processor, settings, Path(run), observers=[killer], resume_from="auto")
-    trainer.fit(data())
+def main(run: str, fields: str, kind: str = "never", number: str = "0") -> None:
+    with joined_ranks(torch.device("cpu")):
+        goes_on = any(Path(run).glob("checkpoints/step-*"))
+        torch.manual_seed(123 if goes_on else Ranks().rank)  # whoever goes on must find the generator as it was
+        settings = config(**json.loads(fields))
+        killer = Killer(kind, int(number))
+        processor = create_processor(settings)
+        if kind == "forward" and Ranks().first:
+            killer.count_passes_of(processor)
+        trainer = EnergyTrainer(processor, settings, Path(run), observers=[killer], resume_from="auto")
+        trainer.fit(data())
 
 
 if __name__ == "__main__":
+    logging.basicConfig(level="WARNING")
     torch.set_num_threads(1)
     main(*sys.argv[1:])

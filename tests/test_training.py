@@ -18,9 +18,9 @@ from energy_flow.training import (
     measure,
     save_model,
 )
-from energy_flow.training.energy_trainer import Validation
 from energy_flow.training.losses import LOSSES, WHOLE_BATCH, total_loss
 from energy_flow.training.schedule import create_optimizer, learning_rate_factor
+from energy_flow.training.validation import Validation
 
 SMALL = create_config(
     "tiny",
@@ -208,7 +208,9 @@ def test_run_folder_holds_everything(tmp_path) -> None:
     assert torch.equal(last(inputs), trainer.processor(inputs))
     best = EnergyTrainer(load_model(folder / "best"), SMALL)
     losses = [report.validation_loss for report in result.epochs]
-    assert best._validate(Validation(data().validation, None))[0] == pytest.approx(min(losses))
+    validation = data().validation
+    loss, *_ = Validation(validation, None).judge(best.predict(validation.inputs), SMALL)
+    assert loss == pytest.approx(min(losses))
 
 
 def test_run_folder_is_never_overwritten_unasked(tmp_path) -> None:

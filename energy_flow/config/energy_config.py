@@ -106,6 +106,8 @@ class EnergyConfig(BaseConfig):
     """Steps between two looks at the figures; between them nothing waits for the device."""
     accumulation: int = 1
     """Micro-batches whose gradients make one step, where a whole batch does not fit into memory."""
+    shard_optimizer: bool = False
+    """Where several processes train: each keeps the optimizer's moments of its part of the weights alone."""
     nonfinite: Nonfinite = "stop"
     """What NaN or infinity in loss or gradient does: stop the run, or skip the batch. Nothing is updated either way."""
     nonfinite_budget: int = 10
@@ -246,6 +248,7 @@ RUN_ONLY = (
     "checkpoint_minutes",
     "keep_checkpoints",
     "time_limit_minutes",
+    "shard_optimizer",
     "nonfinite",
     "nonfinite_budget",
     "detect_anomaly",

@@ -64,8 +64,12 @@ class PairSet:
 
     def spaced(self, count: int) -> PairSet:
         """At most `count` pairs at equal distances, always the same ones: examples to look at."""
+        return self.subset(self.spaced_rows(count))
+
+    def spaced_rows(self, count: int) -> Tensor:
+        """The numbers of those pairs."""
         step = max(1, len(self) // max(1, count))
-        return self.subset(torch.arange(len(self))[: step * count : step])
+        return torch.arange(len(self))[: step * count : step]
 
 
 @dataclass(frozen=True)

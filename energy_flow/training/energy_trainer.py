@@ -6,8 +6,9 @@ Shapes: `N` pairs, `B` rows of a batch, `E` embedding width.
 from __future__ import annotations
 
 import contextlib
+import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,26 +20,28 @@ from torch import Tensor
 
 from ..config import EnergyConfig
 from ..core import FlowProcessor, create_processor
-from ..data.pairs import PairData, PairSet, TextBank, check_embeddings, check_width
+from ..data.pairs import PairData, PairSet, TextBank, check_embeddings
 from ..utils.determinism import deterministic_algorithms
 from ..utils.device_manager import DeviceManager
 from ..utils.helpers import batch_slices, epoch_order
 from ..utils.logging import log_context, logger
-from ..utils.stopping import StopSignals
-from ..utils.stored_rows import Rows, chunks
+from ..utils.ranks import Ranks
+from ..utils.stopping import SIGNALS, StopSignals
+from ..utils.stored_rows import Rows
 from .checkpoint import CONFIG, load_weights, save_model
 from .checkpoint_store import CheckpointStore
 from .diagnosis import Batch, NonFiniteError, describe, keep_batch
-from .losses import DIRECTIONAL, total_loss
-from .metrics import EmbeddingMetrics, Judge, measure
-from .observers import Example, Figures, Observer, run_folder_observers
-from .run_folder import CHECKPOINTS, NONFINITE, open_run_folder
+from .metrics import EmbeddingMetrics, measure
+from .observers import Figures, Observer, run_folder_observers
+from .run_folder import CHECKPOINTS, NONFINITE, newest_checkpoint, open_run_folder
 from .run_state import EpochReport, RunState, files_of, fingerprint_of, restore, versions
 from .schedule import create_optimizer, learning_rate_factor
 from .training_step import TrainingStep
+from .validation import Validation, check_pairs
 
 Written = TypeVar("Written")
-EXAMPLES = 3  # of the validation set, decoded after every epoch
+CHECKPOINT = "checkpoint"
+PAUSES = ("", CHECKPOINT, "time limit", *SIGNALS)  # why training pauses after a step; a later one beats an earlier
 
 
 @dataclass(frozen=True)
@@ -49,13 +52,6 @@ class TrainingResult:
     seconds: float
     epochs: tuple[EpochReport, ...]
     best_epoch: int | None  # the least validation loss; None without validation
-
-
-class Validation:
-    """The pairs that are looked at after every epoch, and who judges them."""
-
-    def __init__(self, pairs: PairSet, bank: TextBank | None) -> None:
-        self.pairs, self.judge = pairs, Judge(bank)
 
 
 class TrainingStopped(Exception):  # noqa: N818  # a stop that was asked for is no error
@@ -71,6 +67,9 @@ class _Clock:
 
 class EnergyTrainer:
     """Trains a processor to map input embeddings to target embeddings.
+
+    Within `joined_ranks` several processes train one model: each takes its share of every batch, all of them call the
+    same methods with the same data, and the first alone writes files and tells the observers.
 
     Args:
         processor: the model; it is moved to the device.
@@ -104,16 +103,20 @@ class EnergyTrainer:
         self.config = config
         self.devices = devices or DeviceManager(str(next(processor.parameters()).device), config.precision)
         self.processor = processor.to(self.devices.device)
+        self.ranks = Ranks()
+        _check_ranks(self.ranks, config, self.devices.device)
         self.optimizer = create_optimizer(self.processor, config)
-        self.run_folder, checkpoint = open_run_folder(run_folder, overwrite, resume_from, config)
+        self.run_folder, checkpoint = self.ranks.from_first(
+            lambda: open_run_folder(run_folder, overwrite, resume_from, config)
+        )
         self._store = None
-        if self.run_folder is not None:
+        if self.run_folder is not None and self.ranks.first:
             self._store = CheckpointStore(self.run_folder / CHECKPOINTS, config.keep_checkpoints)
         self._restored = None if checkpoint is None else self._restore(checkpoint)
         self._extra_observers = tuple(observers)
         self._observers: list[Observer] = []
         self._pending: list[dict[str, Tensor]] = []
-        self._step = TrainingStep(self.processor, self.optimizer, config, self.devices)
+        self._step = TrainingStep(self.processor, self.optimizer, config, self.devices, self.ranks)
         self._clock, self._stops = _Clock(), StopSignals()
 
     @classmethod
@@ -129,10 +132,7 @@ class EnergyTrainer:
         Raises:
             ValueError: the run has no whole checkpoint.
         """
-        store = CheckpointStore(Path(run_folder) / CHECKPOINTS)
-        folder = store.newest() if checkpoint == "auto" else Path(checkpoint)
-        if folder is None:
-            raise ValueError(f"{store.folder}: no whole checkpoint to go on from; give another run, or start one")
+        folder = Ranks().from_first(lambda: newest_checkpoint(Path(run_folder), checkpoint))
         config = EnergyConfig.load(folder / CONFIG)
         return cls(create_processor(config), config, run_folder, False, devices, observers, folder)
 
@@ -163,7 +163,7 @@ class EnergyTrainer:
 
     def evaluate(self, pairs: PairSet, bank: TextBank | None = None) -> EmbeddingMetrics:
         """Judge the model on pairs; with a bank, by ranks too."""
-        self._check(pairs, "pairs")
+        check_pairs("pairs", pairs, self.config)
         return measure(self.predict(pairs.inputs), pairs, bank)
 
     def save(self, folder: str | Path) -> None:
@@ -174,11 +174,12 @@ class EnergyTrainer:
         epochs = self.config.epochs if epochs is None else epochs
         if epochs < 1:
             raise ValueError(f"epochs = {epochs}; give at least 1")
-        self._check(pairs, "training pairs")
+        check_pairs("training pairs", pairs, self.config)
         if validation is not None:
-            self._check(validation.pairs, "validation pairs")
-        if not bool(self.processor.mapper.calibrated):
+            check_pairs("validation pairs", validation.pairs, self.config)
+        if self.ranks.first and not bool(self.processor.mapper.calibrated):
             self.processor.mapper.calibrate(pairs.inputs, pairs.targets)
+        self.ranks.copy_first_(list(self.processor.state_dict().values()))
         state = self._state_for(pairs, epochs)
         started, self._clock = time.perf_counter(), _Clock()
         self._step.micro_batches = state.micro_batches
@@ -203,11 +204,13 @@ class EnergyTrainer:
         """A new run, or the one that goes on."""
         total_steps = epochs * len(list(batch_slices(len(pairs), self.config.batch_size)))
         data = fingerprint_of(pairs)
+        if len({*self.ranks.everyones((data, total_steps, self.config.to_json()))}) > 1:
+            raise ValueError("the processes have different training rows, epochs or configurations; give all the same")
         state, self._restored = self._restored, None
         if state is None:
             if self._store is not None:
                 self._store.clear()  # of an earlier fit of this trainer: a new run begins
-            return RunState(total_steps, data, micro_batches=self.config.accumulation)
+            return RunState(total_steps, data, micro_batches=self.config.accumulation, ranks=self.ranks.count)
         if state.data != data or state.total_steps != total_steps:
             what = "other training rows" if state.data != data else f"{state.total_steps} steps in all"
             raise ValueError(f"the run that goes on has {what}; give the data and epochs that it was started with")
@@ -226,40 +229,49 @@ class EnergyTrainer:
             self._pause(state)
         self._report(state)
         train_loss = state.epoch_loss / max(1, state.epoch_rows)
-        report = EpochReport(state.epoch, train_loss, None, None)
+        loss, metrics = None, None
         if validation is not None:
-            loss, metrics = self._validate(validation)
-            report = EpochReport(state.epoch, train_loss, loss, metrics)
+            outputs = self._predict_shared(validation.pairs.inputs)
+            loss, metrics, examples = self.ranks.from_first(partial(validation.judge, outputs, self.config))
             figures = {"step": state.step, "epoch": state.epoch, "loss": loss, "train_loss": train_loss}
-            examples = self._decode_examples(validation)
             self._tell(state, lambda observer: observer.validate(figures | metrics.to_dict(), examples))
-        state.reports.append(report)
+        state.reports.append(EpochReport(state.epoch, train_loss, loss, metrics))
         state.epoch, state.batch, state.epoch_loss, state.epoch_rows = state.epoch + 1, 0, 0.0, 0
 
     def _pause(self, state: RunState, at_end: bool = False) -> None:
         """Write a checkpoint where one is due; stop where a signal or the time limit asks for it."""
-        if self._store is None:
+        if self.run_folder is None:
             return
-        now, config = time.perf_counter(), self.config
-        limit = config.time_limit_minutes
-        reason = self._stops.received or ("time limit" if limit and now - self._clock.started > 60 * limit else None)
-        by_steps = config.checkpoint_every and state.batch and state.step % config.checkpoint_every == 0
-        by_clock = config.checkpoint_minutes and now - self._clock.checkpointed > 60 * config.checkpoint_minutes
-        if not (at_end or reason or by_steps or by_clock):
+        reason = PAUSES[self.ranks.largest([PAUSES.index(self._wish_to_pause(state))])[0]]
+        if not (reason or at_end):
             return
         self._report(state)
         saved = self._checkpoint(state)
-        if reason and not at_end:
+        if reason not in ("", CHECKPOINT) and not at_end:
             where = f"saved in {saved}" if saved else "nothing new was saved"
             raise TrainingStopped(f"stopped after step {state.step} ({reason}), {where}; go on with --resume auto")
 
+    def _wish_to_pause(self, state: RunState) -> str:
+        """Why this process would pause; the processes' clocks and signals differ."""
+        now, config = time.perf_counter(), self.config
+        if self._stops.received:
+            return self._stops.received
+        if config.time_limit_minutes and now - self._clock.started > 60 * config.time_limit_minutes:
+            return "time limit"
+        by_steps = config.checkpoint_every and state.batch and state.step % config.checkpoint_every == 0
+        by_clock = config.checkpoint_minutes and now - self._clock.checkpointed > 60 * config.checkpoint_minutes
+        return CHECKPOINT if by_steps or by_clock else ""
+
     def _checkpoint(self, state: RunState) -> Path | None:
-        """Write a checkpoint; None where that failed."""
-        store = self._store
-        assert store is not None  # asked for where there is one alone
+        """Write a checkpoint, of every process's part; None where that failed."""
         self._clock.checkpointed = time.perf_counter()
-        files = files_of(self.processor, self.optimizer, state)
-        return self._try(state, "checkpoint", lambda: store.save(state.step, files, {"versions": versions()}))
+        files = files_of(self.processor, self.optimizer, state, self.ranks)
+        return self.ranks.from_first(partial(self._save_checkpoint, state, files))
+
+    def _save_checkpoint(self, state: RunState, files: Mapping[str, Callable[[Path], object]]) -> Path | None:
+        store = self._store
+        assert store is not None  # of the first process, where there is a run folder
+        return self._try(state, CHECKPOINT, lambda: store.save(state.step, files, {"versions": versions()}))
 
     def _try(self, state: RunState, what: str, write: Callable[[], Written]) -> Written | None:
         """Write; where the disk does not let it, say so and go on: what was written before is whole."""
@@ -275,7 +287,7 @@ class EnergyTrainer:
 
     def _restore(self, folder: Path) -> RunState:
         load_weights(self.processor, folder)
-        return restore(folder, self.optimizer)
+        return restore(folder, self.optimizer, self.ranks)
 
     def _train_step(self, pairs: PairSet, rows: Tensor, state: RunState) -> None:
         """Take a step, or leave the batch out where a number is not finite and the policy says so."""
@@ -287,7 +299,7 @@ class EnergyTrainer:
         except NonFiniteError as error:
             self._report(state)
             batch = Batch(state.step + 1, rows, inputs, targets)
-            if self.run_folder is not None:
+            if self.run_folder is not None and self.ranks.first:
                 self._try(
                     state, "copy of the batch", partial(keep_batch, self.run_folder / NONFINITE, batch, str(error))
                 )
@@ -301,25 +313,12 @@ class EnergyTrainer:
         with self.devices.autocast():
             return self.processor.run(inputs.to(self.devices.device)).output
 
-    @torch.no_grad()
-    def _validate(self, validation: Validation) -> tuple[float, EmbeddingMetrics]:
-        pairs = validation.pairs
-        outputs = self.predict(pairs.inputs)
-        total = 0.0
-        for rows in batch_slices(len(pairs), self.config.batch_size):
-            loss, _ = total_loss(outputs[rows], pairs.targets[rows], self.config)
-            total += float(loss) * len(outputs[rows])
-        return total / len(pairs), validation.judge.measure(outputs, pairs)
-
-    def _decode_examples(self, validation: Validation) -> list[Example]:
-        """The same few rows of the validation set at every look, decoded to the nearest texts."""
-        nearest_texts = validation.judge.nearest
-        if nearest_texts is None or not validation.pairs.input_texts:
-            return []
-        shown = validation.pairs.spaced(EXAMPLES)
-        nearest = nearest_texts(self.predict(shown.inputs), min(3, len(nearest_texts.texts)))
-        found = [tuple(match.text for match in matches) for matches in nearest]
-        return [Example(*row) for row in zip(shown.input_texts, shown.target_texts, found, strict=True)]
+    def _predict_shared(self, inputs: Rows) -> Tensor:
+        """(N, E out) on the first process: every process predicts its share, and empty on the others."""
+        share = self.ranks.share(len(inputs))
+        rows = inputs[share]
+        part = self.predict(rows) if len(rows) else torch.empty(0, self.config.output_embedding_dim)
+        return torch.cat([*self.ranks.bring_to_first(part), torch.empty(0, self.config.output_embedding_dim)])
 
     def _report(self, state: RunState) -> None:
         """Bring the figures of the pending steps to the CPU in one transfer, and tell the observers."""
@@ -343,31 +342,35 @@ class EnergyTrainer:
         self._tell(state, lambda observer: observer.observe(records))
         self._pending, self._clock.reported = [], time.perf_counter()
 
-    def _check(self, pairs: PairSet, name: str) -> None:
-        check_width(f"{name}: inputs", pairs.inputs, self.config.input_embedding_dim)
-        check_width(f"{name}: targets", pairs.targets, self.config.output_embedding_dim)
-        if any(loss in DIRECTIONAL for loss in self.config.loss_weights):
-            zero = torch.cat([(chunk == 0).all(dim=1) for chunk in chunks(pairs.targets)]).nonzero().flatten()
-            if len(zero):
-                raise ValueError(
-                    f"{name}: targets has {len(zero)} rows of zeros, first row {int(zero[0])}; they "
-                    "have no direction for the cosine: remove them, or train with loss_mse alone"
-                )
-
     def _open_observers(self, state: RunState) -> None:
         self._pending = []
+        self._observers = []
+        if not self.ranks.first:
+            return
         own = [] if self.run_folder is None else run_folder_observers(self.run_folder, state.step, len(state.reports))
         self._observers = [*own, *self._extra_observers]
         if self.run_folder is not None:
             self.config.save(self.run_folder / "config.json")
         place = f"from step {state.step} of {state.total_steps}" if state.step else f"{state.total_steps} steps"
-        logger.info("training on %s, %s", self.devices.reason, place)
+        together = f", {self.ranks.count} processes" if self.ranks.count > 1 else ""
+        logger.info("training on %s%s, %s", self.devices.reason, together, place)
         for observer in self._observers:
             observer.start(state.total_steps - state.step)
 
     def _keep_weights(self, state: RunState) -> None:
-        if self.run_folder is None:
+        if self.run_folder is None or not self.ranks.first:
             return
         best = state.best_epoch(self.config.best_by) == state.reports[-1].epoch
         for name in ("last", "best") if best else ("last",):
             self._try(state, f"{name} weights", partial(self.save, self.run_folder / name))
+
+
+def _check_ranks(ranks: Ranks, config: EnergyConfig, device: torch.device) -> None:
+    """Refuse what several processes cannot do, with a ValueError on each of them."""
+    if ranks.count > config.batch_size:
+        raise ValueError(
+            f"batch_size = {config.batch_size}; {ranks.count} processes need a row each: give at least {ranks.count}"
+        )
+    places = ranks.everyones((platform.node(), str(device)))
+    if device.type == "cuda" and len(set(places)) < len(places):
+        raise ValueError(f"device = {device}: several processes would share it; leave the card's number out")

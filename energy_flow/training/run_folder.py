@@ -69,3 +69,16 @@ def find_checkpoint(run_folder: Path, resume_from: str | Path, config: EnergyCon
     if folder is not None:
         require_same_run(EnergyConfig.load(folder / CONFIG), config)
     return folder
+
+
+def newest_checkpoint(run_folder: Path, checkpoint: str | Path) -> Path:
+    """The checkpoint of this path; with `auto`, the newest of a run that is whole.
+
+    Raises:
+        ValueError: the run has none.
+    """
+    store = CheckpointStore(run_folder / CHECKPOINTS)
+    folder = store.newest() if checkpoint == "auto" else Path(checkpoint)
+    if folder is None:
+        raise ValueError(f"{store.folder}: no whole checkpoint to go on from; give another run, or start one")
+    return folder

@@ -25,8 +25,11 @@ from ..config import EnergyConfig
 from ..config.energy_config import RUN_ONLY
 from ..core import FlowProcessor
 from ..data.pairs import PairSet
+from ..utils.logging import logger
+from ..utils.ranks import Ranks
 from .checkpoint import CONFIG, WEIGHTS
 from .metrics import EmbeddingMetrics
+from .schedule import load_moments, moments_of
 
 STATE, OPTIMIZER, RANDOM = "state.json", "optimizer.safetensors", "random.safetensors"
 PROBED_ROWS = 1000  # of the training set, for its fingerprint
@@ -62,6 +65,7 @@ class RunState:
     epoch_loss: float = 0.0  # summed over the rows of this epoch
     epoch_rows: int = 0  # those that were trained on
     micro_batches: int = 1  # of a step; more than configured once memory ran out
+    ranks: int = 1  # processes that train together
     skipped: int = 0  # batches that were left out because a number was not finite
     reports: list[EpochReport] = field(default_factory=list)
 
@@ -72,31 +76,44 @@ class RunState:
 
 
 def files_of(
-    processor: FlowProcessor, optimizer: torch.optim.Optimizer, state: RunState
+    processor: FlowProcessor, optimizer: torch.optim.Optimizer, state: RunState, ranks: Ranks
 ) -> Mapping[str, Callable[[Path], object]]:
-    """What writes each file of a checkpoint: weights, configuration, and the rest."""
+    """What writes each file of a checkpoint: weights, configuration, and the rest. Every process gives its part."""
     texts = {CONFIG: processor.config.to_json(), STATE: json.dumps(asdict(state), indent=2) + "\n"}
-    moments = optimizer.state_dict()["state"]
     tensors = {
         WEIGHTS: dict(processor.state_dict()),
-        OPTIMIZER: {f"{weight}.{name}": value for weight, values in moments.items() for name, value in values.items()},
-        RANDOM: _random_states(),
+        OPTIMIZER: {
+            f"{weight}.{name}": value
+            for weight, values in moments_of(optimizer, ranks).items()
+            for name, value in values.items()
+        },
+        RANDOM: {
+            name: value for part in ranks.bring_to_first(_random_states(ranks.rank)) for name, value in part.items()
+        },
     }
     files: dict[str, Callable[[Path], object]] = {name: partial(_write_text, text) for name, text in texts.items()}
     return files | {name: partial(_write_tensors, values) for name, values in tensors.items()}
 
 
-def restore(folder: Path, optimizer: torch.optim.Optimizer) -> RunState:
+def restore(folder: Path, optimizer: torch.optim.Optimizer, ranks: Ranks) -> RunState:
     """Read the rest of a whole checkpoint: optimizer and generators are set, the state of the run is returned."""
     moments: dict[int, dict[str, Tensor]] = {}
     for key, value in load_file(folder / OPTIMIZER).items():
         weight, name = key.split(".")
         moments.setdefault(int(weight), {})[name] = value
-    optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
-    _set_random_states(load_file(folder / RANDOM))
+    load_moments(optimizer, moments)
+    _set_random_states(load_file(folder / RANDOM), ranks.rank)
     run = json.loads((folder / STATE).read_text(encoding="utf-8"))
     run["reports"] = [_report(values) for values in run["reports"]]
-    return RunState(**run)
+    state = RunState(**run)
+    if state.ranks != ranks.count:
+        logger.warning(
+            "the run had %d processes and goes on with %d: it is the same to rounding, not to the bit",
+            state.ranks,
+            ranks.count,
+        )
+        state.ranks = ranks.count
+    return state
 
 
 def require_same_run(found: EnergyConfig, wanted: EnergyConfig) -> None:
@@ -138,16 +155,23 @@ def _report(values: dict[str, Any]) -> EpochReport:
     return EpochReport(**values, validation=None if metrics is None else EmbeddingMetrics(**metrics))
 
 
-def _random_states() -> dict[str, Tensor]:
+def _random_states(rank: int) -> dict[str, Tensor]:
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    return {"cpu": torch.get_rng_state()} | {f"cuda:{device}": state for device, state in enumerate(cuda)}
+    states = {"cpu": torch.get_rng_state()} | {f"cuda:{device}": state for device, state in enumerate(cuda)}
+    return {_of_rank(rank, name): state for name, state in states.items()}
 
 
-def _set_random_states(states: dict[str, Tensor]) -> None:
-    torch.set_rng_state(states["cpu"])
+def _set_random_states(states: dict[str, Tensor], rank: int) -> None:
+    """Set what the checkpoint has; one of a machine with fewer cards or processes has no state for the others."""
+    if _of_rank(rank, "cpu") in states:
+        torch.set_rng_state(states[_of_rank(rank, "cpu")])
     for device in range(torch.cuda.device_count()):
-        if f"cuda:{device}" in states:  # a checkpoint of a machine with fewer cards, or with none, has no state for it
-            torch.cuda.set_rng_state(states[f"cuda:{device}"], device)
+        if _of_rank(rank, f"cuda:{device}") in states:
+            torch.cuda.set_rng_state(states[_of_rank(rank, f"cuda:{device}")], device)
+
+
+def _of_rank(rank: int, name: str) -> str:
+    return f"rank {rank}, {name}" if rank else name
 
 
 def _write_text(text: str, path: Path) -> None:

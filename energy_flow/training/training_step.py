@@ -6,9 +6,10 @@ Shapes: `B` rows of a batch, `E` embedding width.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from ..config import EnergyConfig
@@ -16,22 +17,30 @@ from ..core import FlowProcessor, FlowStatistics
 from ..utils.device_manager import DeviceManager
 from ..utils.helpers import batch_slices
 from ..utils.logging import logger
+from ..utils.ranks import Ranks
 from .diagnosis import NonFiniteError, first_nonfinite, first_nonfinite_gradient
 from .flow_log import log_flows
 from .losses import total_loss
 
+FINE, OUT_OF_MEMORY, NOT_FINITE, NO_ROOM = range(4)  # how an attempt ended; the worst of all processes counts
+Sums = dict[str, tuple[Tensor, Tensor]]  # figures as sums, and what they are divided by
+
 
 class TrainingStep:
-    """Takes steps of a model: in micro-batches whose gradients add up to the batch's.
+    """Takes steps of a model: in micro-batches, on one process or several, whose gradients add up to the batch's.
 
     A micro-batch that does not fit into the accelerator's memory is halved, and the step is taken again from its
-    beginning; the smaller size then stays.
+    beginning; the smaller size then stays. Processes exchange gradients only after all of them have theirs: so one that
+    has no memory left, or a number that is not finite, takes the others along instead of leaving them waiting. Nothing
+    could be exchanged earlier, as the weights are those of every step of the flows and their gradients are whole only
+    at the end of the backward pass.
 
     Args:
         processor: the model, on its device.
         optimizer: of its parameters.
         config: losses, clipping, `accumulation` and `detect_anomaly`.
         devices: device and precision.
+        ranks: the processes that train together.
     """
 
     def __init__(
@@ -40,8 +49,10 @@ class TrainingStep:
         optimizer: torch.optim.Optimizer,
         config: EnergyConfig,
         devices: DeviceManager,
+        ranks: Ranks,
     ) -> None:
         self.processor, self.optimizer, self.config, self.devices = processor, optimizer, config, devices
+        self.ranks = ranks
         self.micro_batches = config.accumulation
 
     def __call__(self, inputs: Tensor, targets: Tensor, rate: float) -> dict[str, Tensor]:
@@ -54,45 +65,76 @@ class TrainingStep:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.processor.train()
-        while True:
-            try:
-                with (
-                    torch.autograd.set_detect_anomaly(True) if self.config.detect_anomaly else contextlib.nullcontext()
-                ):
-                    figures = self._accumulate(inputs, targets)
-                break
-            except torch.OutOfMemoryError:
-                if self.micro_batches >= len(inputs):
-                    raise
-                self._halve(len(inputs))
+        while (sums := self._attempt(inputs, targets)) is None:
+            self._halve(len(inputs))
         norms = self._gradient_norms()
         if not bool(torch.isfinite(norms["gradient_norm"])):
             raise self._refuse(first_nonfinite_gradient(self.processor))
         weights = [weight for weight in self.processor.parameters() if weight.grad is not None]
         clip_grads_with_norm_(weights, self.config.gradient_clip, norms["gradient_norm"])
         self.optimizer.step()
+        figures = {name: value / weight for name, (value, weight) in sums.items()} | {"flow_steps": sums["live"][0]}
         return figures | norms | {"learning_rate": torch.tensor(rate), "rows": torch.tensor(float(len(inputs)))}
 
-    def _accumulate(self, inputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """Gradients of the batch's mean loss, and its figures."""
+    def _attempt(self, inputs: Tensor, targets: Tensor) -> Sums | None:
+        """Gradients and figures of the whole batch, on every process; None where one ran out of memory."""
+        sums, outcome, said = Sums(), FINE, ""
+        try:
+            with torch.autograd.set_detect_anomaly(True) if self.config.detect_anomaly else contextlib.nullcontext():
+                sums = self._accumulate(inputs, targets)
+        except torch.OutOfMemoryError as error:  # not kept: it would keep the tensors of its frames
+            can_halve = self.micro_batches < self._most_micro_batches(len(inputs))
+            outcome, said = OUT_OF_MEMORY if can_halve else NO_ROOM, str(error)
+        except NonFiniteError as error:
+            outcome, said = NOT_FINITE, str(error)
+        weights = list(self.processor.parameters())
+        worst, *used = self.ranks.largest([outcome, *(weight.grad is not None for weight in weights)])
+        if worst == FINE:
+            return self._exchange(sums, [weight for weight, some in zip(weights, used, strict=True) if some])
+        if worst == OUT_OF_MEMORY:
+            return None
+        reason = next(words for found, words in self.ranks.everyones((outcome, said)) if found == worst)
+        raise torch.OutOfMemoryError(reason) if worst == NO_ROOM else self._refuse(reason)
+
+    def _accumulate(self, inputs: Tensor, targets: Tensor) -> Sums:
+        """Gradients of this process's share of the batch's mean loss, and its figures."""
         self.optimizer.zero_grad(set_to_none=True)
-        device, sums = self.devices.device, dict[str, tuple[Tensor, Tensor]]()
+        device, sums, own = self.devices.device, Sums(), self.ranks.share(len(inputs))
+        counts = 1.0
+        if own.start == own.stop:  # a batch of fewer rows than processes: one row is looked at twice and counts once
+            own, counts = slice(0, 1), 0.0
         targets = targets.to(device)
-        for rows in batch_slices(len(inputs), -(-len(inputs) // self.micro_batches)):
-            part = inputs[rows].to(device)
-            share = len(part) / len(inputs)
-            outputs, stats = self._forward(part)
+        for part in batch_slices(own.stop - own.start, -(-(own.stop - own.start) // self.micro_batches)):
+            rows = slice(own.start + part.start, own.start + part.stop)
+            share = counts * (rows.stop - rows.start) / len(inputs)
+            outputs, stats = self._forward(inputs[rows].to(device))
             loss, terms = total_loss(outputs, targets, self.config, rows)
             if not bool(torch.isfinite(loss)):
-                raise self._refuse(first_nonfinite(self.processor, part))
+                raise self._refuse(first_nonfinite(self.processor, inputs[rows].to(device)))
             self._backward(loss * share)
             log_flows(stats)
             losses = {"loss": loss.detach()} | {f"loss_{name}": term.detach() for name, term in terms.items()}
             found = {name: (share * value, value.new_tensor(share)) for name, value in losses.items()}
-            for name, (value, weight) in (found | _sums(stats)).items():
+            found |= {name: (counts * value, counts * weight) for name, (value, weight) in _sums(stats).items()}
+            for name, (value, weight) in found.items():
                 before = sums.get(name, (0.0, 0.0))
                 sums[name] = (before[0] + value, before[1] + weight)
-        return {name: value / weight for name, (value, weight) in sums.items()} | {"flow_steps": sums["live"][0]}
+        return sums
+
+    def _exchange(self, sums: Sums, used: Sequence[nn.Parameter]) -> Sums:
+        """Add up gradients and figures over the processes.
+
+        Args:
+            sums: this process's figures.
+            used: the parameters that have a gradient on some process.
+        """
+        if self.ranks.count == 1:
+            return sums
+        for weight in used:
+            weight.grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
+        figures = torch.stack([torch.stack(pair).double() for pair in sums.values()])
+        self.ranks.sum_([*(weight.grad for weight in used if weight.grad is not None), figures])
+        return {name: (value, weight) for name, (value, weight) in zip(sums, figures, strict=True)}
 
     def _forward(self, inputs: Tensor) -> tuple[Tensor, FlowStatistics]:
         try:
@@ -121,8 +163,11 @@ class TrainingStep:
         }
         return {name: get_total_norm(found) for name, found in gradients.items() if found}
 
+    def _most_micro_batches(self, rows: int) -> int:
+        return -(-rows // self.ranks.count)
+
     def _halve(self, rows: int) -> None:
-        self.micro_batches = min(rows, 2 * self.micro_batches)
+        self.micro_batches = min(self._most_micro_batches(rows), 2 * self.micro_batches)
         self.optimizer.zero_grad(set_to_none=True)  # before the cache is emptied, so that gradients are not kept
         if self.devices.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -133,7 +178,7 @@ class TrainingStep:
         return NonFiniteError(where)  # the trainer knows step and rows
 
 
-def _sums(stats: FlowStatistics) -> dict[str, tuple[Tensor, Tensor]]:
+def _sums(stats: FlowStatistics) -> Sums:
     """The plan's figures as sums and what they are divided by: so that those of micro-batches add up to the batch's."""
     live = stats.live.sum().float()
     samples = live.new_tensor(float(stats.live.shape[1]))

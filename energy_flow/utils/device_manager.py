@@ -72,9 +72,10 @@ class DeviceManager:
 
 
 def _pick_device(wanted: str) -> tuple[torch.device, str]:
+    if wanted in ("auto", "cuda") and torch.cuda.is_available():
+        card = _own_card()
+        return torch.device("cuda", card), torch.cuda.get_device_name(card)
     if wanted == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda", torch.cuda.current_device()), torch.cuda.get_device_name()
         if torch.backends.mps.is_available():
             return torch.device("mps"), "Apple GPU"
         return torch.device("cpu"), "no accelerator found"
@@ -87,6 +88,19 @@ def _pick_device(wanted: str) -> tuple[torch.device, str]:
     if device.type == "meta":
         raise ValueError("device = 'meta' holds no data; give auto, cpu, or a device that this machine has")
     return device, "as asked"
+
+
+def _own_card() -> int:
+    """The card of this process: by its number on this machine where `torchrun` started it, else the current one."""
+    number, cards = os.environ.get("LOCAL_RANK"), torch.cuda.device_count()
+    if number is None:
+        return torch.cuda.current_device()
+    if int(number) >= cards:
+        raise ValueError(
+            f"device = 'cuda': process {number} of this machine has no card of its own, there are {cards}; "
+            f"start at most {cards} with --nproc-per-node, or train with --device cpu"
+        )
+    return int(number)
 
 
 def _pick_precision(wanted: str, device: torch.device) -> tuple[str, str]:
