@@ -23,7 +23,16 @@ from .data import TASKS, PairData, PairSet, load_data
 from .data.sources import SHIPPED, data_settings, load_matrices
 from .data.wordnet import read_queries
 from .text import ApproximateTexts, NearestTexts, TextEncoder, TextGenerator
-from .training import EnergyTrainer, Judge, NonFiniteError, ProgressBar, TrainingStopped, load_model
+from .training import (
+    EnergyTrainer,
+    Judge,
+    NonFiniteError,
+    Observer,
+    ProgressBar,
+    TrainingStopped,
+    WandbCurves,
+    load_model,
+)
 from .utils import DeviceManager, Ranks, joined_ranks, setup_logging
 from .viz import cost_table, examples_table, metrics_table
 
@@ -73,6 +82,8 @@ class Train:
     """auto, cpu, cuda, cuda:1, mps"""
     log_channels: tuple[Channel, ...] = ()
     """special log levels to switch on"""
+    wandb: str | None = None
+    """project of Weights & Biases to send the figures to as well (extra wandb; WANDB_MODE=offline keeps them here)"""
     examples: int = 10
     """test examples to decode at the end"""
     settings: tyro.conf.OmitArgPrefixes[EnergyConfig] = field(default_factory=EnergyConfig)
@@ -86,13 +97,16 @@ class Train:
         data = load_data(self.data, self.settings.seed)
         with joined_ranks(devices.device):
             first = Ranks().first
+            observers: list[Observer] = [ProgressBar(console)]
+            if self.wandb is not None:
+                observers.append(WandbCurves(self.wandb, folder, self.settings))
             trainer = EnergyTrainer(
                 create_processor(self.settings),
                 self.settings,
                 folder,
                 self.overwrite,
                 devices,
-                [ProgressBar(console)],
+                observers,
                 self.resume,
             )
             if first:

@@ -66,7 +66,7 @@ def whole(tmp_path_factory):
 BY_3, BY_4 = '{"checkpoint_every": 3}', '{"checkpoint_every": 4}'
 CUTS = {  # fields of the configuration; then where the process dies
     "start": (BY_3, "start", "0"),
-    "inside an epoch": (BY_3, "step", "7"),
+    "inside an epoch, two threads read ahead": ('{"checkpoint_every": 3, "loader_workers": 2}', "step", "7"),
     "epoch end": (BY_4, "step", "8"),
     "after validation": (BY_4, "validation", "2"),
     "inside an accumulation, bfloat16": (
@@ -149,7 +149,7 @@ def test_resume_by_name_goes_on_from_an_older_checkpoint(tmp_path, uncut) -> Non
 
 def test_resume_keeps_what_no_number_depends_on_free(tmp_path, uncut) -> None:
     cut_run(tmp_path / "run")
-    free = {"log_every": 3, "checkpoint_every": 5, "keep_checkpoints": 2}
+    free = {"log_every": 3, "checkpoint_every": 5, "keep_checkpoints": 2, "loader_workers": 0}
     assert torch.equal(outputs(train(tmp_path / "run", "auto", **free)), uncut)
 
 

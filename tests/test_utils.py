@@ -141,3 +141,16 @@ def test_memory_that_is_nearly_full_is_said_once(monkeypatch, caplog) -> None:
         monkeypatch.setattr(devices, "memory", lambda used=used: MemoryReport(used, used, 100))
         assert devices.watch_memory().used == used
         assert caplog.text.count("memory of cpu is nearly full") == warnings
+
+
+def test_utilization_is_the_cards_where_something_tells_it(monkeypatch) -> None:
+    devices = DeviceManager("cpu")
+    assert devices.utilization() is None
+    devices.device = torch.device("cuda", 1)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name == "pynvml")
+    monkeypatch.setattr(torch.cuda, "utilization", lambda device: {1: 87}[device.index])
+    assert devices.utilization() == 87.0
+    monkeypatch.setattr(torch.cuda, "utilization", lambda device: (_ for _ in ()).throw(RuntimeError("not supported")))
+    assert devices.utilization() is None
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert devices.utilization() is None

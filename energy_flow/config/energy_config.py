@@ -106,6 +106,8 @@ class EnergyConfig(BaseConfig):
     """Steps between two looks at the figures; between them nothing waits for the device."""
     accumulation: int = 1
     """Micro-batches whose gradients make one step, where a whole batch does not fit into memory."""
+    loader_workers: int = 1
+    """Threads that read the next batches while a step runs; 0 reads between the steps."""
     shard_optimizer: bool = False
     """Where several processes train: each keeps the optimizer's moments of its part of the weights alone."""
     nonfinite: Nonfinite = "stop"
@@ -248,6 +250,7 @@ RUN_ONLY = (
     "checkpoint_minutes",
     "keep_checkpoints",
     "time_limit_minutes",
+    "loader_workers",
     "shard_optimizer",
     "nonfinite",
     "nonfinite_budget",
@@ -262,7 +265,7 @@ _AT_LEAST = {
     "lattice_width lattice_height input_embedding_dim output_embedding_dim energy_dim initial_steps": 1,
     "carrier_hidden_size carrier_num_layers neuron_hidden_dim neuron_output_dim": 1,
     "max_active_flows batch_size epochs log_every accumulation": 1,
-    "nonfinite_budget": 0,
+    "nonfinite_budget loader_workers": 0,
     "max_spawn_per_step max_children energy_threshold weight_decay warmup_steps final_learning_rate_ratio seed": 0,
     "loss_mse loss_cosine loss_contrastive loss_cross_entropy": 0,
 }

@@ -7,6 +7,7 @@ from .losses import LOSSES
 from .metrics import EmbeddingMetrics, Judge, measure
 from .observers import MetricsFile, Observer, ProgressBar, TensorBoardCurves
 from .run_state import EpochReport
+from .wandb_curves import WandbCurves
 
 __all__ = [
     "LOSSES",
@@ -21,6 +22,7 @@ __all__ = [
     "TensorBoardCurves",
     "TrainingResult",
     "TrainingStopped",
+    "WandbCurves",
     "load_model",
     "measure",
     "save_model",

@@ -21,6 +21,7 @@ from torch import Tensor
 from ..config import EnergyConfig
 from ..core import FlowProcessor, create_processor
 from ..data.pairs import PairData, PairSet, TextBank, check_embeddings
+from ..data.read_ahead import LoadedBatch, read_ahead
 from ..utils.determinism import deterministic_algorithms
 from ..utils.device_manager import DeviceManager
 from ..utils.helpers import batch_slices, epoch_order
@@ -219,14 +220,16 @@ class EnergyTrainer:
     def _run_epoch(self, pairs: PairSet, validation: Validation | None, state: RunState) -> None:
         """Take the steps of this epoch that are left, and look at the validation set."""
         self._clock.reported = time.perf_counter()
-        order = epoch_order(len(pairs), self.config.seed, state.epoch)
-        for rows in list(batch_slices(len(pairs), self.config.batch_size))[state.batch :]:
-            with log_context(step=state.step + 1):
-                self._train_step(pairs, order[rows], state)
-            state.step, state.batch = state.step + 1, state.batch + 1
-            if len(self._pending) == self.config.log_every:
-                self._report(state)
-            self._pause(state)
+        batches = epoch_order(len(pairs), self.config.seed, state.epoch).split(self.config.batch_size)[state.batch :]
+        pinned = self.devices.device.type == "cuda"
+        with contextlib.closing(read_ahead(pairs, batches, self.config.loader_workers, pinned)) as loaded:
+            for batch in loaded:
+                with log_context(step=state.step + 1):
+                    self._train_step(batch, state)
+                state.step, state.batch = state.step + 1, state.batch + 1
+                if len(self._pending) == self.config.log_every:
+                    self._report(state)
+                self._pause(state)
         self._report(state)
         train_loss = state.epoch_loss / max(1, state.epoch_rows)
         loss, metrics = None, None
@@ -289,16 +292,15 @@ class EnergyTrainer:
         load_weights(self.processor, folder)
         return restore(folder, self.optimizer, self.ranks)
 
-    def _train_step(self, pairs: PairSet, rows: Tensor, state: RunState) -> None:
+    def _train_step(self, loaded: LoadedBatch, state: RunState) -> None:
         """Take a step, or leave the batch out where a number is not finite and the policy says so."""
-        inputs, targets = pairs.batch(rows)
         rate = self.config.learning_rate * learning_rate_factor(state.step, state.total_steps, self.config)
         try:
-            self._pending.append(self._step(inputs, targets, rate))
+            self._pending.append(self._step(loaded.inputs, loaded.targets, rate))
             state.micro_batches = self._step.micro_batches
         except NonFiniteError as error:
             self._report(state)
-            batch = Batch(state.step + 1, rows, inputs, targets)
+            batch = Batch(state.step + 1, *loaded)
             if self.run_folder is not None and self.ranks.first:
                 self._try(
                     state, "copy of the batch", partial(keep_batch, self.run_folder / NONFINITE, batch, str(error))
@@ -337,6 +339,9 @@ class EnergyTrainer:
             "step_seconds": seconds / len(figures),
             "memory_bytes": self.devices.watch_memory().used,
         }
+        busy = self.devices.utilization()
+        if busy is not None:
+            shared["gpu_utilization"] = busy
         first = state.step - len(figures) + 1
         records: list[Figures] = [{"step": first + index} | shared | step for index, step in enumerate(figures)]
         self._tell(state, lambda observer: observer.observe(records))

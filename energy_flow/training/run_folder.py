@@ -9,8 +9,12 @@ from ..config import EnergyConfig
 from .checkpoint import CONFIG
 from .checkpoint_store import CheckpointStore, read_checkpoint
 from .run_state import require_same_run
+from .wandb_curves import RUN_ID
 
-RUN_FILES = ("config.json", "metrics.jsonl", "log.jsonl", "tensorboard", "best", "last", "checkpoints", "nonfinite")
+RUN_FILES = (
+    *("config.json", "metrics.jsonl", "log.jsonl", "tensorboard", "wandb", RUN_ID),
+    *("best", "last", "checkpoints", "nonfinite"),
+)
 CHECKPOINTS, NONFINITE = "checkpoints", "nonfinite"
 
 

@@ -103,11 +103,11 @@ class TrainingStep:
         counts = 1.0
         if own.start == own.stop:  # a batch of fewer rows than processes: one row is looked at twice and counts once
             own, counts = slice(0, 1), 0.0
-        targets = targets.to(device)
+        targets = targets.to(device, non_blocking=True)
         for part in batch_slices(own.stop - own.start, -(-(own.stop - own.start) // self.micro_batches)):
             rows = slice(own.start + part.start, own.start + part.stop)
             share = counts * (rows.stop - rows.start) / len(inputs)
-            outputs, stats = self._forward(inputs[rows].to(device))
+            outputs, stats = self._forward(inputs[rows].to(device, non_blocking=True))
             loss, terms = total_loss(outputs, targets, self.config, rows)
             if not bool(torch.isfinite(loss)):
                 raise self._refuse(first_nonfinite(self.processor, inputs[rows].to(device)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import os
 import sys
 from contextlib import AbstractContextManager
@@ -59,6 +60,18 @@ class DeviceManager:
                 total,
             )
         return report
+
+    def utilization(self) -> float | None:
+        """Percent of the last moment (up to a second) in which the card was busy; None where nothing tells it.
+
+        Read from NVIDIA's management library, for which `nvidia-ml-py` must be there (extra `cli`).
+        """
+        if self.device.type != "cuda" or importlib.util.find_spec("pynvml") is None:
+            return None
+        try:
+            return float(torch.cuda.utilization(self.device))
+        except RuntimeError:  # a card, or a driver, that does not tell
+            return None
 
     def memory(self) -> MemoryReport:
         """Memory in use now, its peak, and what the device has."""
