@@ -8,6 +8,7 @@ several processes the first kills itself.
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
 import logging
@@ -90,7 +91,17 @@ def main(run: str, fields: str, kind: str = "never", number: str = "0") -> None:
         trainer.fit(data())
 
 
+def require_that_no_thread_is_left() -> None:
+    """Threads of the group that outlive it can abort the process when the interpreter stops."""
+    gc.collect()
+    names = [(task / "comm").read_text().strip() for task in Path("/proc/self/task").glob("*")]  # none but on Linux
+    left = [name for name in names if "gloo" in name or "tcpstore" in name]
+    if left:
+        raise RuntimeError(f"threads of the process group are left: {left}")
+
+
 if __name__ == "__main__":
     logging.basicConfig(level="WARNING")
     torch.set_num_threads(1)
     main(*sys.argv[1:])
+    require_that_no_thread_is_left()

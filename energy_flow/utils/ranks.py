@@ -6,6 +6,7 @@ wait for the device.
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -38,6 +39,10 @@ def joined_ranks(device: torch.device) -> Iterator[None]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
         yield
         return
+    # These have functions with the group as a default argument, if it is there when they are imported (by an optimizer,
+    # for one). A group that is held so outlives its end, and its threads can abort the process at the very last.
+    for name in ("torch.distributed.nn.functional", "torch.distributed.optim"):
+        importlib.import_module(name)
     if device.type == "cuda":
         torch.cuda.set_device(device)
     dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
