@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from baselines import ridge
 from common import parser_for, publish
 
 from energy_flow.config import EnergyConfig
 from energy_flow.core import create_processor
-from energy_flow.data import TASKS, PairData, make_task
+from energy_flow.data import TASKS, make_task
 from energy_flow.data.sources import data_settings
 from energy_flow.training import EnergyTrainer
 from energy_flow.training.observers import Example, Figures
@@ -80,21 +81,9 @@ def run(name: str, seed: int, steps: int) -> list[Any]:
     seconds = (time.perf_counter() - started) / steps
     score = task.metric(trainer.predict(data.test.inputs), data.test.targets[:])
     parameters = sum(weight.numel() for weight in processor.parameters())
-    linear = task.metric(linear_baseline(data), data.test.targets[:])
+    linear = task.metric(ridge(data.train, data.validation, data.test.inputs[:]), data.test.targets[:])
     figures = [score, linear, parameters, min(watch.coverage), watch.last["path_length"], seconds]
     return [name, seed, task.metric_name, *figures]
-
-
-def linear_baseline(data: PairData) -> torch.Tensor:
-    """Least squares with a constant, on the same rows."""
-
-    def with_constant(rows: torch.Tensor) -> torch.Tensor:
-        return torch.cat((rows, torch.ones(len(rows), 1)), dim=1).double()
-
-    train = with_constant(data.train.inputs[:])
-    ridge = 1e-3 * torch.eye(train.shape[1], dtype=torch.float64)
-    weights = torch.linalg.solve(train.T @ train + ridge, train.T @ data.train.targets[:].double())
-    return (with_constant(data.test.inputs[:]) @ weights).float()
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ def start(count: int, module: str, *arguments: str) -> list[subprocess.Popen[str
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     shared = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(count)}
-    shared |= {"OMP_NUM_THREADS": "1"}
+    shared |= {"OMP_NUM_THREADS": "1", "USE_LIBUV": "0"}  # torch for Windows has no libuv
     return [
         subprocess.Popen(
             [sys.executable, "-m", module, *arguments],

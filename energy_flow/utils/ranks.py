@@ -45,7 +45,8 @@ def joined_ranks(device: torch.device) -> Iterator[None]:
         importlib.import_module(name)
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    cards = "nccl" if dist.is_nccl_available() else "gloo"  # Windows has no NCCL
+    dist.init_process_group(f"cpu:gloo,cuda:{cards}" if device.type == "cuda" else "gloo", timeout=PATIENCE)
     logger.info("process %d of %d", dist.get_rank(), dist.get_world_size())
     try:
         yield
