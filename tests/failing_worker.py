@@ -54,6 +54,21 @@ def main(run: str) -> None:
             full.fit(data())
         except torch.OutOfMemoryError as error:
             print(error)
+        require_the_same()
+
+
+def require_the_same() -> None:
+    """Other rows, or another configuration, on the second process."""
+    settings, rows, second = config(), data().train, Ranks().rank
+    try:
+        EnergyTrainer(create_processor(settings), settings).train(rows.inputs[second:], rows.targets[second:])
+    except ValueError as error:
+        print(error)
+    other = settings.replace(seed=second)
+    try:
+        EnergyTrainer(create_processor(other), other)
+    except ValueError as error:
+        print(error)
 
 
 if __name__ == "__main__":

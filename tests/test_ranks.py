@@ -140,13 +140,15 @@ def test_what_goes_wrong_on_one_process_is_met_by_all(tmp_path) -> None:
         assert "step 5: not finite first in the input; nothing was updated" in words
         assert "Left out: 1 of 10" in words
         assert "no room: a single row" in words
+        assert "the processes have different training rows or epochs; give all the same" in words
+        assert "the processes have different configurations; give all the same" in words
     steps = [line["step"] for line in metrics(tmp_path / "run") if line["kind"] == "train"]
     assert steps == [step for step in range(1, STEPS + 1) if step != 5]
     kept = load_file(tmp_path / "run" / "nonfinite" / "step-000000005.safetensors")
     assert kept["inputs"].shape == (8, 12)
 
 
-def test_processes_with_other_data_or_too_few_rows_are_refused(tmp_path) -> None:
+def test_more_processes_than_rows_of_a_batch_are_refused(tmp_path) -> None:
     for code, words in train(9, tmp_path / "run")[:1]:
         assert code != 0
         assert "batch_size = 8; 9 processes need a row each: give at least 9" in words

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -210,10 +211,19 @@ def test_resume_never_starts_anew_over_damaged_checkpoints(tmp_path) -> None:
 
 def test_resume_refuses_a_newer_format(tmp_path, monkeypatch) -> None:
     with monkeypatch.context() as newer:
-        newer.setattr("energy_flow.training.checkpoint_store.FORMAT", 2)
+        newer.setattr("energy_flow.training.checkpoint_store.FORMAT", 3)
         cut_run(tmp_path / "run")
-    with pytest.raises(ValueError, match="has format 2 and this version reads up to 1; update"):
+    with pytest.raises(ValueError, match="has format 3 and this version reads up to 2; update"):
         train(tmp_path / "run", "auto")
+
+
+def test_resume_reads_the_format_before(tmp_path, uncut, monkeypatch) -> None:
+    """Format 1 did not know how many processes there were: one."""
+    with monkeypatch.context() as older:
+        older.setattr("energy_flow.training.checkpoint_store.FORMAT", 1)
+        older.setattr(run_state, "asdict", lambda state: {k: v for k, v in asdict(state).items() if k != "ranks"})
+        cut_run(tmp_path / "run")
+    assert torch.equal(outputs(train(tmp_path / "run", "auto")), uncut)
 
 
 def test_resume_of_nothing_starts_and_never_over_something_else(tmp_path) -> None:

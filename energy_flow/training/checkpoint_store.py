@@ -13,7 +13,7 @@ from typing import Any
 from ..utils.files import sha256_of, sync_file, sync_folder
 from ..utils.logging import logger
 
-FORMAT = 1
+FORMAT = 2  # 1 had no number of processes; it is read as that of one
 LEAST_KEPT = 2
 MANIFEST, SEAL = "manifest.json", "manifest.sha256"
 _PREFIX = "step-"

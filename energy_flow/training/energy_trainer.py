@@ -205,8 +205,8 @@ class EnergyTrainer:
         """A new run, or the one that goes on."""
         total_steps = epochs * len(list(batch_slices(len(pairs), self.config.batch_size)))
         data = fingerprint_of(pairs)
-        if len({*self.ranks.everyones((data, total_steps, self.config.to_json()))}) > 1:
-            raise ValueError("the processes have different training rows, epochs or configurations; give all the same")
+        if len({*self.ranks.everyones((data, total_steps))}) > 1:
+            raise ValueError("the processes have different training rows or epochs; give all the same")
         state, self._restored = self._restored, None
         if state is None:
             if self._store is not None:
@@ -376,6 +376,8 @@ def _check_ranks(ranks: Ranks, config: EnergyConfig, device: torch.device) -> No
         raise ValueError(
             f"batch_size = {config.batch_size}; {ranks.count} processes need a row each: give at least {ranks.count}"
         )
-    places = ranks.everyones((platform.node(), str(device)))
-    if device.type == "cuda" and len(set(places)) < len(places):
+    places, configurations = zip(*ranks.everyones(((platform.node(), str(device)), config.to_json())), strict=True)
+    if len({*configurations}) > 1:
+        raise ValueError("the processes have different configurations; give all the same")
+    if device.type == "cuda" and len({*places}) < len(places):
         raise ValueError(f"device = {device}: several processes would share it; leave the card's number out")

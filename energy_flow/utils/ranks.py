@@ -36,7 +36,8 @@ def joined_ranks(device: torch.device) -> Iterator[None]:
     Args:
         device: where this process trains.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
+    alone = "RANK" not in os.environ or int(os.environ.get("WORLD_SIZE", "1")) == 1
+    if alone or dist.is_initialized():
         yield
         return
     # These have functions with the group as a default argument, if it is there when they are imported (by an optimizer,
