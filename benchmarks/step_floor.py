@@ -1,0 +1,120 @@
+"""How far is a training step from the matrix products that it cannot do without?
+
+The floor runs the products of neuron, GRU and heads alone, forward and backward, on as many rows as lived in each step
+of the model's own run, and then the same optimizer. Model and floor take turns. The model is of `debug`'s shape with as
+many rows in a step as asked for, its hidden size given.
+
+    python benchmarks/step_floor.py [--hidden 256 1024] [--rows 2048] [--repeats 5] [--precision float32]
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from common import parser_for, publish, spread
+from torch import Tensor, nn
+
+from energy_flow.config import EnergyConfig, create_debug_config
+from energy_flow.core import FlowProcessor, create_processor
+from energy_flow.training.schedule import create_optimizer
+from energy_flow.utils import DeviceManager
+
+COLUMNS = (
+    "hidden", "precision", "rows in a step", "flow-steps", "model s, median", "least", "most", "floor s, median",
+    "floor / model", "least share", "most share",
+)  # fmt: skip
+CLOCKED = "cuda"  # a device that must be waited for
+
+
+def products_of(processor: FlowProcessor) -> list[nn.Parameter]:
+    """The matrices that every row is multiplied with in a step."""
+    gru = [weight for name, weight in processor.carrier.gru.named_parameters() if name.startswith("weight")]
+    return [processor.neuron.perceive.weight, processor.neuron.project.weight, *gru, processor.carrier.heads.weight]
+
+
+def run_products(
+    weights: Sequence[nn.Parameter], noise: dict[int, Tensor], rows_per_step: Sequence[int], devices: DeviceManager
+) -> None:
+    """Forward and backward of every product of every step: gradients for rows and weights."""
+    for rows in rows_per_step:
+        for weight in weights:
+            outputs_wide, inputs_wide = weight.shape
+            inputs = noise[inputs_wide][:rows].detach().requires_grad_()
+            with devices.autocast():
+                outputs = F.linear(inputs, weight)
+            outputs.backward(noise[outputs_wide][:rows].to(outputs.dtype))
+
+
+def seconds_of(work: Callable[[], object], device: torch.device) -> float:
+    started = time.perf_counter()
+    work()
+    if device.type == CLOCKED:
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - started
+
+
+def measure(config: EnergyConfig, rows: int, repeats: int, device: str) -> list[object]:
+    devices = DeviceManager(device, config.precision)
+    processor = create_processor(config).to(devices.device)
+    optimizer = create_optimizer(processor, config)
+    batch = -(-rows // config.num_sites)
+    inputs = F.normalize(torch.randn(batch, config.input_embedding_dim)).to(devices.device)
+    for group in optimizer.param_groups:
+        group["lr"] = 0.0  # the same work, and every repeat has the same weights
+    weights, rows_per_step = products_of(processor), list[int]()
+    most = config.max_active_flows * batch
+    noise = {wide: torch.randn(most, wide, device=devices.device) for weight in weights for wide in weight.shape}
+
+    def train(forward_and_backward: Callable[[], object]) -> None:
+        optimizer.zero_grad()
+        forward_and_backward()
+        optimizer.step()
+
+    def model() -> Tensor:
+        with devices.autocast():
+            result = processor.run(inputs)
+        rows_per_step[:] = result.stats.live.sum(1).tolist()
+        result.output.square().sum().backward()
+        return result.output
+
+    model_seconds, floor_seconds = [], []
+    for repeat in range(-2, repeats):  # the first two warm up
+        mine = seconds_of(lambda: train(model), devices.device)
+        floor = seconds_of(lambda: train(lambda: run_products(weights, noise, rows_per_step, devices)), devices.device)
+        if repeat >= 0:
+            model_seconds.append(mine)
+            floor_seconds.append(floor)
+    shares = [floor / mine for floor, mine in zip(floor_seconds, model_seconds, strict=True)]
+    return [
+        config.carrier_hidden_size,
+        devices.precision,
+        batch * config.num_sites,
+        sum(rows_per_step),
+        *spread(model_seconds).values(),
+        statistics.median(floor_seconds),
+        *spread(shares).values(),
+    ]
+
+
+def main() -> None:
+    parser = parser_for(__doc__)
+    parser.add_argument("--hidden", nargs="+", type=int, default=[256, 1024])
+    parser.add_argument("--rows", type=int, default=2048)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--precision", nargs="+", default=["float32"], choices=["float32", "bfloat16"])
+    parser.add_argument("--device", default="cpu")
+    arguments = parser.parse_args()
+    table = []
+    for hidden in arguments.hidden:
+        for precision in arguments.precision:
+            config = create_debug_config(carrier_hidden_size=hidden, precision=precision)
+            table.append(measure(config, arguments.rows, arguments.repeats, arguments.device))
+    publish(arguments.results / "step_floor.json", "training step against its products", COLUMNS, table)
+
+
+if __name__ == "__main__":
+    main()
