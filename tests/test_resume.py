@@ -150,7 +150,7 @@ def test_resume_by_name_goes_on_from_an_older_checkpoint(tmp_path, uncut) -> Non
 
 def test_resume_keeps_what_no_number_depends_on_free(tmp_path, uncut) -> None:
     cut_run(tmp_path / "run")
-    free = {"log_every": 3, "checkpoint_every": 5, "keep_checkpoints": 2, "loader_workers": 0}
+    free = {"log_every": 3, "checkpoint_every": 5, "keep_checkpoints": 2, "loader_workers": 1}
     assert torch.equal(outputs(train(tmp_path / "run", "auto", **free)), uncut)
 
 

@@ -106,8 +106,8 @@ class EnergyConfig(BaseConfig):
     """Steps between two looks at the figures; between them nothing waits for the device."""
     accumulation: int = 1
     """Micro-batches whose gradients make one step, where a whole batch does not fit into memory."""
-    loader_workers: int = 1
-    """Threads that read the next batches while a step runs; 0 reads between the steps."""
+    loader_workers: int = 0
+    """Threads that read the next batches while a step runs: for a slow disk or a GPU; on a CPU they compete with it."""
     shard_optimizer: bool = False
     """Where several processes train: each keeps the optimizer's moments of its part of the weights alone."""
     nonfinite: Nonfinite = "stop"
