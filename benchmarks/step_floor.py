@@ -1,8 +1,9 @@
 """How far is a training step from the matrix products that it cannot do without?
 
 The floor runs the products of neuron, GRU and heads alone, forward and backward, on as many rows as lived in each step
-of the model's own run, and then the same optimizer. Model and floor take turns. The model is of `debug`'s shape with as
-many rows in a step as asked for, its hidden size given.
+of the model's own run, and then the same optimizer. At launch all hidden states are zeros, so the first step has no
+products with them, neither here nor there. Model and floor take turns. The model is of `debug`'s shape with as many rows
+in a step as asked for, its hidden size given.
 
     python benchmarks/step_floor.py [--hidden 256 1024] [--rows 2048] [--repeats 5] [--precision float32]
 """
@@ -30,18 +31,19 @@ COLUMNS = (
 CLOCKED = "cuda"  # a device that must be waited for
 
 
-def products_of(processor: FlowProcessor) -> list[nn.Parameter]:
-    """The matrices that every row is multiplied with in a step."""
-    gru = [weight for name, weight in processor.carrier.gru.named_parameters() if name.startswith("weight")]
+def products_of(processor: FlowProcessor, at_rest: bool = False) -> list[nn.Parameter]:
+    """The matrices that every row is multiplied with in a step; `at_rest` in the first one."""
+    needed = ("weight_ih",) if at_rest else ("weight_ih", "weight_hh")
+    gru = [weight for name, weight in processor.carrier.gru.named_parameters() if name.startswith(needed)]
     return [processor.neuron.perceive.weight, processor.neuron.project.weight, *gru, processor.carrier.heads.weight]
 
 
 def run_products(
-    weights: Sequence[nn.Parameter], noise: dict[int, Tensor], rows_per_step: Sequence[int], devices: DeviceManager
+    processor: FlowProcessor, noise: dict[int, Tensor], rows_per_step: Sequence[int], devices: DeviceManager
 ) -> None:
     """Forward and backward of every product of every step: gradients for rows and weights."""
-    for rows in rows_per_step:
-        for weight in weights:
+    for step, rows in enumerate(rows_per_step):
+        for weight in products_of(processor, at_rest=step == 0):
             outputs_wide, inputs_wide = weight.shape
             inputs = noise[inputs_wide][:rows].detach().requires_grad_()
             with devices.autocast():
@@ -65,9 +67,9 @@ def measure(config: EnergyConfig, rows: int, repeats: int, device: str) -> list[
     inputs = F.normalize(torch.randn(batch, config.input_embedding_dim)).to(devices.device)
     for group in optimizer.param_groups:
         group["lr"] = 0.0  # the same work, and every repeat has the same weights
-    weights, rows_per_step = products_of(processor), list[int]()
-    most = config.max_active_flows * batch
-    noise = {wide: torch.randn(most, wide, device=devices.device) for weight in weights for wide in weight.shape}
+    rows_per_step: list[int] = []
+    most, widths = config.max_active_flows * batch, {wide for weight in products_of(processor) for wide in weight.shape}
+    noise = {wide: torch.randn(most, wide, device=devices.device) for wide in widths}
 
     def train(forward_and_backward: Callable[[], object]) -> None:
         optimizer.zero_grad()
@@ -84,7 +86,9 @@ def measure(config: EnergyConfig, rows: int, repeats: int, device: str) -> list[
     model_seconds, floor_seconds = [], []
     for repeat in range(-2, repeats):  # the first two warm up
         mine = seconds_of(lambda: train(model), devices.device)
-        floor = seconds_of(lambda: train(lambda: run_products(weights, noise, rows_per_step, devices)), devices.device)
+        floor = seconds_of(
+            lambda: train(lambda: run_products(processor, noise, rows_per_step, devices)), devices.device
+        )
         if repeat >= 0:
             model_seconds.append(mine)
             floor_seconds.append(floor)

@@ -10,6 +10,7 @@ from energy_flow.core import EnergyLattice, SimpleNeuron, create_processor
 from energy_flow.core.energy_lattice import site_nodes
 from energy_flow.core.features import neighbour_table
 from energy_flow.core.flows import ARRIVED, FADED, MOVING, Arrivals
+from energy_flow.core.regroup import regroup
 
 from .strategies import build_model
 from .test_laws import BUSY
@@ -104,18 +105,40 @@ def test_can_spawn_and_spawn() -> None:
     assert processor.carrier.can_spawn(torch.tensor([0.39, 0.4, 2.0])).tolist() == [False, True, True]
     parents = processor.launch(torch.ones(1, 12)).rows(torch.tensor([0, 3]))
     children = processor.carrier.spawn(
-        parents,
-        energy=parents.energy / 4,
-        share=torch.tensor([0.25, 0.25]),
-        child=torch.tensor([0, 1]),
-        flow_id=torch.tensor([6, 7]),
+        parents, energy=parents.energy / 4, share=torch.tensor([0.25, 0.25]), flow_id=torch.tensor([6, 7])
     )
     assert children.mass.tolist() == [0.25, 0.25]
     assert children.parent_id.tolist() == [0, 3]
     assert torch.equal(children.position, parents.position)
-    torch.testing.assert_close(
-        children.hidden[:, 1], processor.carrier.child_offset[:, 1].detach() + parents.hidden[:, 1]
-    )
+
+
+def test_hidden_states_are_handed_on_to_survivors_and_children() -> None:
+    """Values and gradients equal those of a gather and a sum."""
+    carrier = create_processor(BUSY).double().carrier
+    hidden = torch.randn(2, 5, 8, dtype=torch.float64, requires_grad=True)
+    moving = torch.tensor([True, False, True, True, False])
+    accepted = torch.tensor([[True, True], [False, True], [False, False], [True, False], [False, False]])
+    group = regroup(moving, accepted)
+    assert group.stay.tolist() == [0, 2, 3]
+    assert (group.parent.tolist(), group.child.tolist()) == ([0, 0, 1, 3], [0, 1, 1, 0])
+    assert not group.unchanged
+
+    after = carrier.hand_on(hidden, group)
+    expected = torch.cat((hidden[:, [0, 2, 3]], hidden[:, [0, 0, 1, 3]] + carrier.child_offset[:, [0, 1, 1, 0]]), dim=1)
+    torch.testing.assert_close(after, expected, rtol=0, atol=0)
+    pull = torch.randn_like(after)
+    for ours, theirs in zip(
+        *(torch.autograd.grad((one * pull).sum(), (hidden, carrier.child_offset)) for one in (after, expected)),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+
+
+def test_rows_are_left_alone_where_nobody_leaves_or_comes() -> None:
+    everyone, nobody = torch.ones(4, dtype=torch.bool), torch.zeros(4, 2, dtype=torch.bool)
+    assert regroup(everyone, nobody).unchanged
+    assert not regroup(everyone, torch.eye(4, 2, dtype=torch.bool)).unchanged
+    assert not regroup(everyone[:4] & (torch.arange(4) > 0), nobody).unchanged
 
 
 def test_propagate_flow_gives_the_next_position_or_none() -> None:

@@ -20,7 +20,7 @@ def test_nn_gru_values_and_gradients(dtype: torch.dtype, inputs: int, hidden: in
     x = torch.randn(rows, inputs, dtype=dtype)
     state = torch.randn(layers, rows, hidden, dtype=dtype)
     results = []
-    for step in (lambda s: ours(x, s), lambda s: theirs(x.unsqueeze(0), s)[1]):
+    for step in (lambda s: ours(x, s)[0], lambda s: theirs(x.unsqueeze(0), s)[1]):
         start = state.clone().requires_grad_()
         end = step(step(start))
         weights = list((ours if not results else theirs).parameters())
@@ -29,6 +29,22 @@ def test_nn_gru_values_and_gradients(dtype: torch.dtype, inputs: int, hidden: in
         torch.testing.assert_close(
             one, two, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype] * max(1, float(two.abs().max()))
         )
+
+
+@pytest.mark.parametrize("used", [(1.0, 0.0), (0.0, 1.0), (1.0, 1.0)])
+def test_nn_gru_without_hidden_states_starts_from_zeros(used: tuple[float, float]) -> None:
+    """Values and gradients, where states, output, or both are used."""
+    ours = StackedGRUCell(5, 7, 2).double()
+    x = torch.randn(6, 5, dtype=torch.float64, requires_grad=True)
+    results = []
+    for hidden in (None, torch.zeros(2, 6, 7, dtype=torch.float64)):
+        states, top = ours(x, hidden)
+        assert torch.equal(states[-1], top)
+        parts = [share * part.sin().sum() for share, part in zip(used, (states, top), strict=True) if share]
+        gradients = torch.autograd.grad(sum(parts), [x, *ours.parameters()], materialize_grads=True, allow_unused=True)
+        results.append([states.detach(), *gradients])
+    for one, two in zip(*results, strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-12, atol=1e-14)
 
 
 def test_nn_gru_state_dict_loads_both_ways() -> None:

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from ..config import EnergyConfig
 from .flows import Flows, level_of
-from .gru import StackedGRUCell
+from .gru import LayerWeights, StackedGRUCell
+from .regroup import RegroupHidden, Regrouping
 
 GATE_START = 5.0  # the gate of an untrained carrier is sigmoid(5) = 0.993: energy passes almost unchanged
 CHILD_OFFSET_STD = 0.1  # children must differ from the start, or they would stay twins for ever
@@ -53,19 +54,27 @@ class EnergyCarrier(nn.Module):
         stride = max(config.initial_jump - 1.0, SHORTEST_STRIDE)
         self._stride_bias = math.log(math.expm1(stride))  # softplus(bias) = stride
 
-    def forward(self, neuron_output: Tensor, energy: Tensor, hidden: Tensor) -> tuple[CarrierOutput, Tensor]:
+    def forward(
+        self,
+        neuron_output: Tensor,
+        energy: Tensor,
+        hidden: Tensor | None,
+        weights: tuple[LayerWeights, ...] | None = None,
+    ) -> tuple[CarrierOutput, Tensor]:
         """Advance every flow by one step.
 
         Args:
             neuron_output: (F, U) signals of the neurons.
             energy: (F, C).
-            hidden: (L, F, N).
+            hidden: (L, F, N); None is a state of zeros.
+            weights: those of the GRU, where `gru.weights()` took them for a whole run.
 
         Returns:
             the structured output, and the new hidden states (L, F, N).
         """
-        hidden = self.gru(torch.cat((neuron_output, energy.to(neuron_output.dtype)), dim=1), hidden)
-        heads = self.heads(self.norm(hidden[-1])).to(energy.dtype)
+        inputs = torch.cat((neuron_output, energy.to(neuron_output.dtype)), dim=1)
+        hidden, top = self.gru(inputs, hidden, weights)
+        heads = self.heads(self.norm(top)).to(energy.dtype)
         gate, delta, move, split = heads.split(self._widths, dim=1)
         energy_value = torch.sigmoid(gate + GATE_START) * energy + delta
         shares = torch.sigmoid(split) / (self.config.max_children + 1)
@@ -78,24 +87,30 @@ class EnergyCarrier(nn.Module):
         """(F,) levels to (F,) bool: strong enough to start children."""
         return energy_level >= self.config.spawn_threshold
 
-    def spawn(self, parents: Flows, energy: Tensor, share: Tensor, child: Tensor, flow_id: Tensor) -> Flows:
+    def spawn(self, parents: Flows, energy: Tensor, share: Tensor, flow_id: Tensor) -> Flows:
         """New carriers with part of their parents' energy, in the cells where the parents are.
 
         Args:
-            parents: one row per child: the parent, its hidden state already advanced.
+            parents: one row per child: the parent, with the hidden state that `hand_on` gives the child.
             energy: (F, C) each child's energy.
             share: (F,) each child's share of its parent's mass.
-            child: (F,) int64, which of the parent's K children it is.
             flow_id: (F,) int64, the children's ids.
         """
         return parents._replace(
             energy=energy,
             mass=parents.mass * share.detach(),
-            hidden=parents.hidden + self.child_offset.index_select(1, child).to(parents.hidden.dtype),
             flow_id=flow_id,
             parent_id=parents.flow_id,
             age=torch.zeros_like(parents.age),
         )
+
+    def hand_on(self, hidden: Tensor, group: Regrouping) -> Tensor:
+        """(L, F, N) hidden states after a step to those of survivors, then newborn; a child's is its parent's plus the
+        learned offset of the first, second, ... child.
+        """
+        after = RegroupHidden.apply(hidden, self.child_offset, group)
+        assert isinstance(after, Tensor)
+        return after
 
     def _spawn_levels(self, energy: Tensor, spawn_energies: Tensor) -> Tensor:
         """A child may start where its parent can spawn and it would not fade at once."""

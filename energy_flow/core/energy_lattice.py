@@ -92,10 +92,10 @@ class EnergyLattice(nn.Module):
     def site_of(self, position: Tensor) -> Tensor:
         """(F, 3) cells to (F,) int64: the site whose patch holds the middle of the cell."""
         columns, rows = self.config.sites
-        last = torch.tensor(self._last[:2], device=position.device)
-        cell = nearest_cell(position[:, :2]).long().clamp_min(0).minimum(last)  # NaN must not become an address
-        column = (2 * cell[:, 0] + 1) * columns // (2 * self.config.lattice_width)
-        row = (2 * cell[:, 1] + 1) * rows // (2 * self.config.lattice_height)
+        cell = nearest_cell(position[:, :2]).long()
+        x, y = (cell[:, axis].clamp(0, self._last[axis]) for axis in range(2))  # NaN must not become an address
+        column = (2 * x + 1) * columns // (2 * self.config.lattice_width)
+        row = (2 * y + 1) * rows // (2 * self.config.lattice_height)
         return row * columns + column
 
     def perceive(self, flows: Flows) -> LatticeState:

@@ -42,10 +42,10 @@ def perceive_site(state: LatticeState, neighbours: Tensor) -> Tensor:
 
 def perceive_neighbours(state: LatticeState, neighbours: Tensor) -> Tensor:
     """(F, 10 (C + 1)): the 3 x 3 site columns around the flow, zeros beyond the face, and the whole sample."""
-    batch, sites, width = state.columns.shape
+    width = state.columns.shape[2]
     padded = F.pad(state.columns, (0, 0, 0, 1))  # one empty column: (B, S + 1, C + 1)
-    blocks = padded.index_select(1, neighbours.flatten()).view(batch * sites, 9 * width)
-    around = blocks.index_select(0, state.sample * sites + state.site)
+    places = neighbours.index_select(0, state.site) + (state.sample * padded.shape[1]).unsqueeze(1)
+    around = padded.flatten(0, 1).index_select(0, places.flatten()).view(-1, 9 * width)
     return torch.cat((around, perceive_sample(state, neighbours)), dim=1)
 
 

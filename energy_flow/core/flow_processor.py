@@ -12,8 +12,10 @@ from ..config import EnergyConfig
 from .embedding_mapper import EmbeddingMapper
 from .energy_carrier import CarrierOutput, EnergyCarrier
 from .energy_lattice import EnergyLattice
-from .flows import ARRIVED, FADED, MOVING, Arrivals, FlowResult, Flows, StepResult
+from .flows import ARRIVED, FADED, MOVING, FlowResult, Flows, StepResult
+from .gru import LayerWeights
 from .ledger import RunLedger
+from .regroup import regroup
 from .simple_neuron import SimpleNeuron
 from .splitting import SplitPlan, plan_splits
 
@@ -54,12 +56,10 @@ class FlowProcessor(nn.Module):
         """
         _check_input(embeddings, self.config.input_embedding_dim)
         flows = self.launch(embeddings)
-        ledger = RunLedger(flows, record)
-        arrivals: list[Arrivals] = []
-        for _ in range(self.config.max_steps):
-            result = self.step(flows)
+        ledger, weights = RunLedger(flows, record), self.carrier.gru.weights()
+        for taken in range(self.config.max_steps):
+            result = self._step(flows, weights, at_rest=taken == 0)
             ledger.observe(result)
-            arrivals.append(result.arrivals)
             flows = result.flows
             if not flows.size:
                 break
@@ -68,7 +68,7 @@ class FlowProcessor(nn.Module):
                 f"{flows.size} flows are still inside the lattice after {self.config.max_steps} steps, more than its "
                 "depth allows: their positions are not finite; look for NaN in the input or the weights"
             )
-        return self._gather(arrivals, ledger, embeddings.shape[0])
+        return self._gather(ledger, embeddings.shape[0])
 
     def launch(self, embeddings: Tensor) -> Flows:
         """(B, E in) embeddings to the flows at the input face, one per site."""
@@ -79,9 +79,13 @@ class FlowProcessor(nn.Module):
 
         A pure function of `flows` and the weights; the order of the rows does not matter.
         """
+        return self._step(flows, self.carrier.gru.weights(), at_rest=False)
+
+    def _step(self, flows: Flows, weights: tuple[LayerWeights, ...], at_rest: bool) -> StepResult:
+        """The step; `at_rest` where all hidden states are known to be zeros, as at launch."""
         state = self.lattice.perceive(flows)
         signals = self.neuron(self.neuron.compute_features(flows.position, flows.energy, state))
-        output, hidden = self.carrier(signals, flows.energy, flows.hidden)
+        output, hidden = self.carrier(signals, flows.energy, None if at_rest else flows.hidden, weights)
         plan = plan_splits(flows, output.spawn_levels, self.config)
         kept = 1 - (output.spawn_shares * plan.accepted).sum(1)
         moved = flows._replace(
@@ -92,10 +96,9 @@ class FlowProcessor(nn.Module):
             age=flows.age + 1,
             next_id=flows.next_id + plan.started,
         )
-        children = self._start_children(moved._replace(position=flows.position, mass=flows.mass), output, plan)
         outcome = self._outcome(moved)
-        live = self.lattice.get_active_flows(moved, outcome).join(children)
-        return StepResult(live, moved, outcome, children, _arrivals(moved, outcome), plan.refused)
+        live, born = self._next_rows(flows, moved, outcome, output, plan)
+        return StepResult(live, moved, outcome, live.since(live.size - born), plan.refused)
 
     def propagate_flow(self, flow: Flows, position: Tensor) -> Tensor | None:
         """Advance a single flow by one step, as if it were alone in the lattice.
@@ -113,23 +116,31 @@ class FlowProcessor(nn.Module):
         result = self.step(alone)
         return None if bool(result.outcome == FADED) else result.moved.position[0]
 
-    def _start_children(self, parents: Flows, output: CarrierOutput, plan: SplitPlan) -> Flows:
-        return self.carrier.spawn(
-            parents.rows(plan.parent),
-            energy=output.spawn_energies[plan.parent, plan.child],
-            share=output.spawn_shares[plan.parent, plan.child],
-            child=plan.child,
-            flow_id=plan.flow_id,
+    def _next_rows(
+        self, before: Flows, moved: Flows, outcome: Tensor, output: CarrierOutput, plan: SplitPlan
+    ) -> tuple[Flows, int]:
+        """Those still inside the lattice, then the newborn in the cells that their parents left, and how many these are."""
+        group = regroup(outcome == MOVING, plan.accepted)
+        if group.unchanged:
+            return moved, 0
+        hidden = self.carrier.hand_on(moved.hidden, group)
+        survivors, newborn = len(group.stay), len(group.parent)
+        children = self.carrier.spawn(
+            before.rows(group.parent, hidden[:, survivors:])._replace(next_id=moved.next_id),
+            energy=output.spawn_energies[group.parent, group.child],
+            share=output.spawn_shares[group.parent, group.child],
+            flow_id=plan.flow_id[group.parent, group.child],
         )
+        return moved.rows(group.stay, hidden[:, :survivors]).join(children, hidden), newborn
 
     def _outcome(self, moved: Flows) -> Tensor:
         outcome = torch.where(self.lattice.at_output(moved.position), ARRIVED, MOVING)
         return torch.where(moved.level < self.config.energy_threshold, FADED, outcome)
 
-    def _gather(self, arrivals: list[Arrivals], ledger: RunLedger, batch: int) -> FlowResult:
-        together = Arrivals(*(torch.cat(column) for column in zip(*arrivals, strict=True)))
-        energies, site_mass = self.lattice.collect_output_energy(together, batch)
-        return FlowResult(self.mapper.to_embedding(energies), ledger.statistics(together, site_mass), ledger.trace())
+    def _gather(self, ledger: RunLedger, batch: int) -> FlowResult:
+        arrivals = ledger.arrivals()
+        energies, site_mass = self.lattice.collect_output_energy(arrivals, batch)
+        return FlowResult(self.mapper.to_embedding(energies), ledger.statistics(arrivals, site_mass), ledger.trace())
 
 
 def create_processor(config: EnergyConfig) -> FlowProcessor:
@@ -137,11 +148,6 @@ def create_processor(config: EnergyConfig) -> FlowProcessor:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         return FlowProcessor(EnergyLattice(config), SimpleNeuron(config), config)
-
-
-def _arrivals(moved: Flows, outcome: Tensor) -> Arrivals:
-    index = (outcome == ARRIVED).nonzero().squeeze(1)
-    return Arrivals(*(getattr(moved, name).index_select(0, index) for name in Arrivals._fields))
 
 
 def _check_input(embeddings: Tensor, width: int) -> None:

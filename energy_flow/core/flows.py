@@ -46,13 +46,13 @@ class Flows(NamedTuple):
         """(F,) RMS of the energy, dimensionless; 1.0 is the mean level at launch."""
         return level_of(self.energy)
 
-    def rows(self, index: Tensor) -> Flows:
-        """The flows of some rows, in the order of `index` (int64)."""
+    def rows(self, index: Tensor, hidden: Tensor | None = None) -> Flows:
+        """The flows of some rows, in the order of `index` (int64); `hidden` where their states are at hand already."""
         return Flows(
             energy=self.energy.index_select(0, index),
             mass=self.mass.index_select(0, index),
             position=self.position.index_select(0, index),
-            hidden=self.hidden.index_select(1, index),
+            hidden=self.hidden.index_select(1, index) if hidden is None else hidden,
             sample=self.sample.index_select(0, index),
             flow_id=self.flow_id.index_select(0, index),
             parent_id=self.parent_id.index_select(0, index),
@@ -60,14 +60,19 @@ class Flows(NamedTuple):
             next_id=self.next_id,
         )
 
-    def join(self, other: Flows) -> Flows:
-        """These rows, then those of `other`; the counters are those of `other`."""
+    def join(self, other: Flows, hidden: Tensor) -> Flows:
+        """These rows, then those of `other`, whose counters count; `hidden` is that of all of them together."""
         joined = {
-            name: torch.cat((getattr(self, name), getattr(other, name)), dim=1 if name == "hidden" else 0)
+            name: torch.cat((getattr(self, name), getattr(other, name)))
             for name in Flows._fields
-            if name != "next_id"
+            if name not in ("hidden", "next_id")
         }
-        return Flows(**joined, next_id=other.next_id)
+        return Flows(**joined, hidden=hidden, next_id=other.next_id)
+
+    def since(self, row: int) -> Flows:
+        """The rows from `row` on, as views."""
+        parts = {name: getattr(self, name)[row:] for name in Flows._fields if name not in ("hidden", "next_id")}
+        return Flows(**parts, hidden=self.hidden[:, row:], next_id=self.next_id)
 
 
 def level_of(energy: Tensor) -> Tensor:
@@ -104,8 +109,18 @@ class StepResult(NamedTuple):
     moved: Flows  # all rows of the step, after it, in the order in which they came
     outcome: Tensor  # (F,)  int64: MOVING, ARRIVED or FADED, for each row of `moved`
     children: Flows  # those that started in this step, in the cell that their parent left
-    arrivals: Arrivals  # those that reached the output face in this step
     refused: Tensor  # (B,)  int64, children that the budget refused
+
+    @property
+    def arrivals(self) -> Arrivals:
+        """Those that reached the output face in this step."""
+        return arrivals_of(self.moved, self.outcome)
+
+
+def arrivals_of(moved: Flows, outcome: Tensor) -> Arrivals:
+    """The rows of `moved` whose outcome (F,) is ARRIVED."""
+    index = (outcome == ARRIVED).nonzero().squeeze(1)
+    return Arrivals(*(getattr(moved, name).index_select(0, index) for name in Arrivals._fields))
 
 
 class FlowStatistics(NamedTuple):

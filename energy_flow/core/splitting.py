@@ -1,6 +1,6 @@
 """Which children start: the budget, planned in integers before any energy is split.
 
-Shapes: `F` rows, `K` children, `B` samples, `A` children that start.
+Shapes: `F` rows, `K` children, `B` samples.
 """
 
 from __future__ import annotations
@@ -18,9 +18,7 @@ class SplitPlan(NamedTuple):
     """The children that start in a step."""
 
     accepted: Tensor  # (F, K)  bool
-    parent: Tensor  # (A,)  int64, row of the parent
-    child: Tensor  # (A,)  int64, which of the parent's K children
-    flow_id: Tensor  # (A,)  int64
+    flow_id: Tensor  # (F, K)  int64, the id of each child that starts
     started: Tensor  # (B,)  int64
     refused: Tensor  # (B,)  int64, children that could have started but for the budget
 
@@ -42,11 +40,10 @@ def plan_splits(flows: Flows, spawn_levels: Tensor, config: EnergyConfig) -> Spl
     room = config.max_active_flows - count_per_sample(flows.sample, flows.batch)
     limit = room.clamp(0, config.max_spawn_per_step)
     accepted = eligible & (rank < limit.index_select(0, flows.sample).unsqueeze(1))
-    parent, child = accepted.nonzero(as_tuple=True)
-    first_id = flows.next_id.index_select(0, flows.sample.index_select(0, parent))
+    flow_id = flows.next_id.index_select(0, flows.sample).unsqueeze(1) + rank
     wanted = count_per_sample(flows.sample, flows.batch, eligible.sum(1))
     started = count_per_sample(flows.sample, flows.batch, accepted.sum(1))
-    return SplitPlan(accepted, parent, child, first_id + rank[parent, child], started, wanted - started)
+    return SplitPlan(accepted, flow_id, started, wanted - started)
 
 
 def count_per_sample(sample: Tensor, batch: int, counts: Tensor | None = None) -> Tensor:

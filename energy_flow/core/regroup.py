@@ -1,0 +1,65 @@
+"""Who goes on after a step: survivors, then newborn, gathered into the rows of the next one.
+
+Shapes: `F` rows before, `A` survivors, `M` newborn, `K` children, `L` layers, `N` hidden size.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+
+class Regrouping(NamedTuple):
+    """The rows of the next step, by what they come from."""
+
+    stay: Tensor  # (A,) int64, rows that live on
+    parent: Tensor  # (M,) int64, row of each newborn's parent
+    child: Tensor  # (M,) int64, which of its parent's K children it is
+    unchanged: bool  # nobody left and nobody came: the rows are those of before
+
+
+def regroup(moving: Tensor, accepted: Tensor) -> Regrouping:
+    """Find the rows of the next step. This is the one place in a step that waits for the device: for two counts.
+
+    Args:
+        moving: (F,) bool, flows that live on.
+        accepted: (F, K) bool, children that start.
+    """
+    survivors, newborn = torch.stack((moving.sum(), accepted.sum())).tolist()
+    stay = torch.nonzero_static(moving, size=survivors).squeeze(1)
+    slot = torch.nonzero_static(accepted.flatten(), size=newborn).squeeze(1)
+    children = max(1, accepted.shape[1])
+    return Regrouping(stay, slot // children, slot % children, survivors == len(moving) and newborn == 0)
+
+
+class RegroupHidden(torch.autograd.Function):
+    """(L, F, N) hidden states to those of the next step, (L, A + M, N): a child has its parent's plus an offset.
+
+    What autograd would derive from a gather and a sum does the same in twice the passes over memory: survivors are
+    distinct rows, so their gradients are copied, and only those of the few children are added.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, offset: Tensor, group: Regrouping) -> Tensor:
+        """`offset` is (L, K, N)."""
+        ctx.save_for_backward(group.stay, group.parent, group.child)
+        ctx.shape, ctx.offset_shape, ctx.offset_dtype = hidden.shape, offset.shape, offset.dtype
+        after = hidden.index_select(1, torch.cat((group.stay, group.parent)))
+        after[:, len(group.stay) :] += offset.index_select(1, group.child).to(hidden.dtype)
+        return after
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        """Gradients of the states and of the offsets."""
+        stay, parent, child = ctx.saved_tensors
+        to_children = gradient[:, len(stay) :]
+        hidden = gradient.new_zeros(ctx.shape)
+        hidden.index_copy_(1, stay, gradient[:, : len(stay)])
+        hidden.index_add_(1, parent, to_children)
+        offset = gradient.new_zeros(ctx.offset_shape, dtype=ctx.offset_dtype)
+        offset.index_add_(1, child, to_children.to(offset.dtype))
+        return hidden, offset, None
