@@ -2,8 +2,8 @@
 
 The floor runs the products of neuron, GRU and heads alone, forward and backward, on as many rows as lived in each step
 of the model's own run, and then the same optimizer. At launch all hidden states are zeros, so the first step has no
-products with them, neither here nor there. Model and floor take turns. The model is of `debug`'s shape with as many rows
-in a step as asked for, its hidden size given.
+products with them, neither here nor there. Model and floor take turns. The model is of `debug`'s shape with as many
+rows in a step as asked for, its hidden size given.
 
     python benchmarks/step_floor.py [--hidden 256 1024] [--rows 2048] [--repeats 5] [--precision float32]
 """

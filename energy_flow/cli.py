@@ -18,7 +18,7 @@ from rich.console import Console
 from .config import EnergyConfig, create_config
 from .config.base_config import read_fields
 from .core import create_processor
-from .core.accounting import measure_cost
+from .core.accounting import kept_bytes, measure_cost
 from .data import TASKS, PairData, PairSet, load_data
 from .data.sources import SHIPPED, data_settings, load_matrices
 from .data.wordnet import read_queries
@@ -237,9 +237,9 @@ class Info:
         )
         console.print(f"flow-steps         {cost.launched_flow_steps:,} per sample before splits, on an untrained path")
         console.print(f"memory             {cost.state_bytes:,} bytes of state per live flow (float32)")
-        console.print(
-            f"                   {cost.activation_bytes:,} bytes kept for the backward pass per flow-step (float32)"
-        )
+        kept, least = (kept_bytes(config, 2, checkpointed) for checkpointed in (False, True))
+        console.print(f"                   {kept:,} bytes kept for the backward pass per flow-step (bfloat16),")
+        console.print(f"                   {least:,} with checkpointing")
         console.print(f"                   {4 * sum(cost.parameters.values()) / 2**20:,.1f} MiB of weights")
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from energy_flow.config import EnergyConfig
-from energy_flow.core import FlowProcessor, create_processor
+from energy_flow.core import Execution, FlowProcessor, create_processor
 
 SMALL = {"carrier_hidden_size": 4, "carrier_num_layers": 1, "neuron_hidden_dim": 5, "neuron_output_dim": 3}
 
@@ -21,9 +21,12 @@ class Case:
     config: EnergyConfig
     seed: int
     batch: int
+    execution: Execution = Execution()  # noqa: RUF009  (frozen)
 
     def build(self, dtype: torch.dtype = torch.float64) -> tuple[FlowProcessor, Tensor]:
-        return build_model(self.config, self.seed, dtype), self.inputs(dtype)
+        processor = build_model(self.config, self.seed, dtype)
+        processor.execute(self.execution)
+        return processor, self.inputs(dtype)
 
     def inputs(self, dtype: torch.dtype = torch.float64) -> Tensor:
         generator = torch.Generator().manual_seed(self.seed + 1)
@@ -79,5 +82,9 @@ def configs(draw: st.DrawFn, deepest: int = 6) -> EnergyConfig:
     )
 
 
-def cases(deepest: int = 6) -> st.SearchStrategy[Case]:
-    return st.builds(Case, configs(deepest), st.integers(0, 10_000), st.integers(1, 3))
+def cases(
+    deepest: int = 6,
+    configurations: st.SearchStrategy[EnergyConfig] | None = None,
+    executions: st.SearchStrategy[Execution] = st.just(Execution()),  # noqa: B008  (frozen)
+) -> st.SearchStrategy[Case]:
+    return st.builds(Case, configurations or configs(deepest), st.integers(0, 10_000), st.integers(1, 3), executions)

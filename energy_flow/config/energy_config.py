@@ -13,6 +13,7 @@ Mapping = Literal["local", "mixed"]
 Optimizer = Literal["adam", "adamw"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Nonfinite = Literal["stop", "skip"]
+Switch = Literal["auto", "on", "off"]
 BestBy = Literal["loss", "mse", "cosine", "centred_cosine", "median_rank", "acc_1", "acc_10", "acc_100"]
 
 
@@ -102,6 +103,11 @@ class EnergyConfig(BaseConfig):
     """Outputs in one group of the cross-entropy."""
     precision: Precision = "auto"
     """Arithmetic of the dense parts (weights, energies and positions stay float32); auto: bfloat16 on CUDA."""
+    compile: Switch = "auto"
+    """Compile the dense part with torch.compile; auto: on CUDA where Triton is installed (on a CPU it gains little)."""
+    checkpointing: Switch = "auto"
+    """Keep a step's inputs alone and compute the rest again in the backward pass: slower, in a sixth of the memory;
+    auto: where the memory there is asks for it."""
     log_every: int = 10
     """Steps between two looks at the figures; between them nothing waits for the device."""
     accumulation: int = 1
@@ -233,6 +239,11 @@ class EnergyConfig(BaseConfig):
         return max(1, math.ceil((self.lattice_depth - 1) / self.initial_steps))
 
     @property
+    def untrained_path(self) -> int:
+        """Steps that an untrained flow takes to the output face."""
+        return math.ceil((self.lattice_depth - 1) / self.initial_jump)
+
+    @property
     def max_steps(self) -> int:
         """Bound of the loop: z grows in each step of a flow, and a newborn moves before it splits."""
         return 2 * (self.lattice_depth - 1)
@@ -245,6 +256,7 @@ class EnergyConfig(BaseConfig):
 
 
 RUN_ONLY = (
+    "checkpointing",
     "log_every",
     "checkpoint_every",
     "checkpoint_minutes",

@@ -1,5 +1,6 @@
 """The physics: flows, neuron, carrier, lattice, faces, and the processor that steps them."""
 
+from .dense_part import Execution
 from .embedding_mapper import EmbeddingMapper
 from .energy_carrier import CarrierOutput, EnergyCarrier
 from .energy_lattice import EnergyLattice
@@ -13,6 +14,7 @@ __all__ = [
     "EmbeddingMapper",
     "EnergyCarrier",
     "EnergyLattice",
+    "Execution",
     "FlowProcessor",
     "FlowResult",
     "FlowStatistics",

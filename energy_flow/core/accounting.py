@@ -8,7 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from ..config import EnergyConfig
+from .features import FEATURES
 from .flow_processor import FlowProcessor, create_processor
+
+SMALL_BYTES = 200  # of a flow-step: position, mass, numbers of sample, flow and parent, and the addresses of neighbours
 
 
 class ModelCost(NamedTuple):
@@ -17,12 +20,11 @@ class ModelCost(NamedTuple):
     parameters: dict[str, int]  # per part
     forward_flops: dict[str, int]  # of the products, per part and flow-step (faces: per sample)
     state_bytes: int  # of one live flow
-    activation_bytes: int  # that autograd keeps per flow-step in float32, measured on one step
     launched_flow_steps: int  # per sample: flows launched, times the steps of an untrained path
 
 
 def measure_cost(config: EnergyConfig) -> ModelCost:
-    """Count parameters and products from the layers' shapes; measure what autograd keeps for one step on the CPU."""
+    """Count parameters and products from the layers' shapes."""
     processor = create_processor(config)
     carrier, neuron = processor.carrier, processor.neuron
     parts = {"neuron": neuron, "carrier GRU": carrier.gru, "carrier heads": (carrier.norm, carrier.heads)}
@@ -36,13 +38,11 @@ def measure_cost(config: EnergyConfig) -> ModelCost:
         "carrier heads": carrier.heads.weight.numel(),
         "faces": processor.mapper.input_weight.numel() + processor.mapper.output_weight.numel(),
     }
-    steps = -(-(config.lattice_depth - 1) // config.initial_jump)
     return ModelCost(
         parameters=parameters,
         forward_flops={name: 2 * count for name, count in products.items()},
         state_bytes=_state_bytes(processor),
-        activation_bytes=_activation_bytes(processor),
-        launched_flow_steps=config.num_sites * steps,
+        launched_flow_steps=config.num_sites * config.untrained_path,
     )
 
 
@@ -57,21 +57,19 @@ def _state_bytes(processor: FlowProcessor) -> int:
     return sum(value.numel() * value.element_size() for value in tensors) // flows.size
 
 
-def _activation_bytes(processor: FlowProcessor) -> int:
-    flows = processor.launch(_probe(processor))
-    known = {tensor.untyped_storage().data_ptr() for tensor in (*processor.parameters(), *processor.buffers(), *flows)}
-    kept: dict[int, int] = {}
+def kept_bytes(config: EnergyConfig, number_bytes: int, checkpointed: bool) -> int:
+    """What one flow-step keeps for the backward pass (`benchmarks/activation_memory.py` measures it).
 
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in known:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        result = processor.step(flows)
-    assert result.outcome.shape[0] == flows.size  # the graph is alive until here, so no storage was reused
-    return sum(kept.values()) // flows.size
+    Args:
+        config: sizes.
+        number_bytes: of a number in the dense part, 4 in float32 and 2 in bfloat16.
+        checkpointed: the hidden states and what the neuron perceives alone, or all that the step needs: the states
+            before and after, four gates a layer, and the heads' input before and after its norm.
+    """
+    layers, channels = config.carrier_num_layers, config.energy_dim
+    wide = layers if checkpointed else 6 * layers + 2
+    perceived = 3 + channels + FEATURES[config.features].blocks * (channels + 1)
+    return wide * config.carrier_hidden_size * number_bytes + 4 * (perceived + 4 * channels) + SMALL_BYTES
 
 
 def _probe(processor: FlowProcessor) -> Tensor:

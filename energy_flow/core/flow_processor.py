@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..config import EnergyConfig
+from .dense_part import DensePart, Execution
 from .embedding_mapper import EmbeddingMapper
 from .energy_carrier import CarrierOutput, EnergyCarrier
 from .energy_lattice import EnergyLattice
@@ -38,6 +39,7 @@ class FlowProcessor(nn.Module):
         self.neuron = neuron
         self.carrier = EnergyCarrier(config)
         self.mapper = EmbeddingMapper(config)
+        self.execute(Execution())
 
     def forward(self, embeddings: Tensor) -> Tensor:
         """(B, E in) embeddings to (B, E out) embeddings."""
@@ -70,6 +72,15 @@ class FlowProcessor(nn.Module):
             )
         return self._gather(ledger, embeddings.shape[0])
 
+    def execute(self, execution: Execution) -> None:
+        """Choose how the dense part runs from now on."""
+        self._dense = DensePart(self.neuron, self.carrier, execution)
+
+    @property
+    def execution(self) -> Execution:
+        """How the dense part runs."""
+        return self._dense.execution
+
     def launch(self, embeddings: Tensor) -> Flows:
         """(B, E in) embeddings to the flows at the input face, one per site."""
         return self.lattice.place_initial_energy(self.mapper.to_sites(embeddings))
@@ -84,8 +95,8 @@ class FlowProcessor(nn.Module):
     def _step(self, flows: Flows, weights: tuple[LayerWeights, ...], at_rest: bool) -> StepResult:
         """The step; `at_rest` where all hidden states are known to be zeros, as at launch."""
         state = self.lattice.perceive(flows)
-        signals = self.neuron(self.neuron.compute_features(flows.position, flows.energy, state))
-        output, hidden = self.carrier(signals, flows.energy, None if at_rest else flows.hidden, weights)
+        features = self.neuron.compute_features(flows.position, flows.energy, state)
+        output, hidden = self._dense(features, flows.energy, None if at_rest else flows.hidden, weights)
         plan = plan_splits(flows, output.spawn_levels, self.config)
         kept = 1 - (output.spawn_shares * plan.accepted).sum(1)
         moved = flows._replace(
@@ -119,7 +130,7 @@ class FlowProcessor(nn.Module):
     def _next_rows(
         self, before: Flows, moved: Flows, outcome: Tensor, output: CarrierOutput, plan: SplitPlan
     ) -> tuple[Flows, int]:
-        """Those still inside the lattice, then the newborn in the cells that their parents left, and how many these are."""
+        """Those still inside the lattice, then the newborn in the cells that their parents left; how many these are."""
         group = regroup(outcome == MOVING, plan.accepted)
         if group.unchanged:
             return moved, 0

@@ -21,7 +21,7 @@ class RunLedger:
     """
 
     def __init__(self, launched: Flows, record: bool) -> None:
-        self._launched = launched
+        self._launched = _without_hidden(launched)
         self._moved: list[Flows] = []
         self._outcomes: list[Tensor] = []
         self._refused: list[Tensor] = []
@@ -30,7 +30,7 @@ class RunLedger:
 
     def observe(self, result: StepResult) -> None:
         """Note down one step."""
-        self._moved.append(result.moved._replace(hidden=result.moved.hidden.new_empty(0)))
+        self._moved.append(_without_hidden(result.moved))
         self._outcomes.append(result.outcome)
         self._refused.append(result.refused)
         self._record(len(self._moved), result.moved, result.outcome)
@@ -96,6 +96,10 @@ class RunLedger:
             self._records.append(
                 FlowTrace(when, flows.sample, flows.flow_id, flows.parent_id, position, flows.level, flows.mass, event)
             )
+
+
+def _without_hidden(flows: Flows) -> Flows:
+    return flows._replace(hidden=flows.hidden.new_empty(0))
 
 
 def _sum_rows(rows: Tensor, place: Tensor, places: int) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ..core import FlowProcessor
+from ..core import Execution, FlowProcessor
 from ..utils.files import replace_file
 
 
@@ -56,10 +56,11 @@ def first_nonfinite(processor: FlowProcessor, inputs: Tensor) -> str:
     """
     if not bool(torch.isfinite(inputs).all()):
         return "the input"
-    for name, weight in processor.named_parameters():
-        if not bool(torch.isfinite(weight).all()):
-            return f"parameter {name}"
+    if broken := _nonfinite_parameter(processor):
+        return broken
     found: list[str] = []
+    execution = processor.execution
+    processor.execute(Execution())  # a compiled part would not call the hooks
     handles = [module.register_forward_hook(_watch(name, found)) for name, module in processor.named_modules() if name]
     try:
         with torch.no_grad():
@@ -67,6 +68,7 @@ def first_nonfinite(processor: FlowProcessor, inputs: Tensor) -> str:
     except FloatingPointError:
         output = None
     finally:
+        processor.execute(execution)
         for handle in handles:
             handle.remove()
     if found:
@@ -77,11 +79,18 @@ def first_nonfinite(processor: FlowProcessor, inputs: Tensor) -> str:
 
 
 def first_nonfinite_gradient(model: nn.Module) -> str:
-    """Name the first parameter whose gradient is not finite."""
+    """Name the first parameter that is not finite, or else the first whose gradient is not."""
+    if broken := _nonfinite_parameter(model):
+        return broken
     for name, weight in model.named_parameters():
         if weight.grad is not None and not bool(torch.isfinite(weight.grad).all()):
             return f"the gradient of {name}"
     return "the norm of the gradient, though every gradient is finite"
+
+
+def _nonfinite_parameter(model: nn.Module) -> str:
+    names = (name for name, weight in model.named_parameters() if not bool(torch.isfinite(weight).all()))
+    return next((f"parameter {name}" for name in names), "")
 
 
 def _watch(name: str, found: list[str]) -> Any:

@@ -32,6 +32,7 @@ from ..utils.stored_rows import Rows
 from .checkpoint import CONFIG, load_weights, save_model
 from .checkpoint_store import CheckpointStore
 from .diagnosis import Batch, NonFiniteError, describe, keep_batch
+from .execution_plan import plan_execution
 from .metrics import EmbeddingMetrics, measure
 from .observers import Figures, Observer, run_folder_observers
 from .run_folder import CHECKPOINTS, NONFINITE, newest_checkpoint, open_run_folder
@@ -183,6 +184,7 @@ class EnergyTrainer:
         self.ranks.copy_first_(list(self.processor.state_dict().values()))
         state = self._state_for(pairs, epochs)
         started, self._clock = time.perf_counter(), _Clock()
+        self._choose_execution(state)
         self._step.micro_batches = state.micro_batches
         self._open_observers(state)
         try:
@@ -200,6 +202,13 @@ class EnergyTrainer:
             self._tell(state, lambda observer: observer.close())
         seconds = time.perf_counter() - started
         return TrainingResult(state.step, seconds, tuple(state.reports), state.best_epoch(self.config.best_by))
+
+    def _choose_execution(self, state: RunState) -> None:
+        weights = sum(weight.numel() for weight in self.processor.parameters())
+        rows = -(-self.config.batch_size // (self.ranks.count * state.micro_batches))
+        plan = plan_execution(self.config, self.devices, weights, rows)
+        self.processor.execute(plan.execution)
+        logger.info("%s", plan.reason)
 
     def _state_for(self, pairs: PairSet, epochs: int) -> RunState:
         """A new run, or the one that goes on."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -29,11 +30,12 @@ Sums = dict[str, tuple[Tensor, Tensor]]  # figures as sums, and what they are di
 class TrainingStep:
     """Takes steps of a model: in micro-batches, on one process or several, whose gradients add up to the batch's.
 
-    A micro-batch that does not fit into the accelerator's memory is halved, and the step is taken again from its
-    beginning; the smaller size then stays. Processes exchange gradients only after all of them have theirs: so one that
-    has no memory left, or a number that is not finite, takes the others along instead of leaving them waiting. Nothing
-    could be exchanged earlier, as the weights are those of every step of the flows and their gradients are whole only
-    at the end of the backward pass.
+    Where memory runs out, activations are computed again in the backward pass instead of kept (unless `checkpointing`
+    says otherwise); where that is not enough, micro-batches are halved. The step is taken again from its beginning, and
+    the change stays. Processes exchange gradients only after all of them have theirs: so one that has no memory left,
+    or a number that is not finite, takes the others along instead of leaving them waiting. Nothing could be exchanged
+    earlier, as the weights are those of every step of the flows and their gradients are whole only at the end of the
+    backward pass.
 
     Args:
         processor: the model, on its device.
@@ -66,7 +68,7 @@ class TrainingStep:
             group["lr"] = rate
         self.processor.train()
         while (sums := self._attempt(inputs, targets)) is None:
-            self._halve(len(inputs))
+            self._save_memory(len(inputs))
         norms = self._gradient_norms()
         if not bool(torch.isfinite(norms["gradient_norm"])):
             raise self._refuse(first_nonfinite_gradient(self.processor))
@@ -83,8 +85,7 @@ class TrainingStep:
             with torch.autograd.set_detect_anomaly(True) if self.config.detect_anomaly else contextlib.nullcontext():
                 sums = self._accumulate(inputs, targets)
         except torch.OutOfMemoryError as error:  # not kept: it would keep the tensors of its frames
-            can_halve = self.micro_batches < self._most_micro_batches(len(inputs))
-            outcome, said = OUT_OF_MEMORY if can_halve else NO_ROOM, str(error)
+            outcome, said = OUT_OF_MEMORY if self._can_save_memory(len(inputs)) else NO_ROOM, str(error)
         except NonFiniteError as error:
             outcome, said = NOT_FINITE, str(error)
         weights = list(self.processor.parameters())
@@ -163,15 +164,26 @@ class TrainingStep:
         }
         return {name: get_total_norm(found) for name, found in gradients.items() if found}
 
+    def _can_save_memory(self, rows: int) -> bool:
+        return self._can_recompute() or self.micro_batches < self._most_micro_batches(rows)
+
+    def _can_recompute(self) -> bool:
+        return self.config.checkpointing == "auto" and not self.processor.execution.checkpointed
+
     def _most_micro_batches(self, rows: int) -> int:
         return -(-rows // self.ranks.count)
 
-    def _halve(self, rows: int) -> None:
-        self.micro_batches = min(self._most_micro_batches(rows), 2 * self.micro_batches)
+    def _save_memory(self, rows: int) -> None:
+        """Keep less from now on, or take fewer rows at once."""
         self.optimizer.zero_grad(set_to_none=True)  # before the cache is emptied, so that gradients are not kept
         if self.devices.device.type == "cuda":
             torch.cuda.empty_cache()
-        logger.warning("out of memory: %d micro-batches from now on, the batch stays", self.micro_batches)
+        if self._can_recompute():
+            self.processor.execute(replace(self.processor.execution, checkpointed=True))
+            logger.warning("out of memory: activations are computed again in the backward pass from now on")
+        else:
+            self.micro_batches = min(self._most_micro_batches(rows), 2 * self.micro_batches)
+            logger.warning("out of memory: %d micro-batches from now on, the batch stays", self.micro_batches)
 
     def _refuse(self, where: str) -> NonFiniteError:
         self.optimizer.zero_grad(set_to_none=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import os
+import shutil
 import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -46,6 +47,15 @@ class DeviceManager:
     def autocast(self) -> AbstractContextManager[None]:
         """The context in which a forward pass has this precision."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")  # type: ignore[return-value]
+
+    def compiler_missing(self) -> str:
+        """What torch.compile would need here and does not find; empty where nothing is missing."""
+        if self.device.type == "cuda":
+            return "" if importlib.util.find_spec("triton") else "Triton is not installed"
+        if self.device.type == "cpu":
+            found = any(map(shutil.which, ("g++", "clang++", "cl"))) or os.environ.get("CXX")
+            return "" if found else "no C++ compiler was found"
+        return f"{self.device} is not supported"
 
     def watch_memory(self) -> MemoryReport:
         """Memory as `memory` gives it; the first time that it is nearly full, a warning says so."""

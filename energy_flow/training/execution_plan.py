@@ -1,0 +1,69 @@
+"""How the dense part is run on a device: compiled or not, kept or computed again, and why."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ..config import EnergyConfig
+from ..core import Execution
+from ..core.accounting import kept_bytes
+from ..utils.device_manager import DeviceManager
+
+CPU_BFLOAT16_ROWS = 64  # oneDNN keeps a compiled product for every number of rows that it has seen (LOG)
+ROOM = 0.7  # share of the memory that a training step may be expected to need before activations are computed again
+OPTIMIZER_NUMBERS = 4  # kept per weight in float32: itself, its gradient, two moments
+PATH_MARGIN = 1.25  # trained paths may be longer than untrained ones
+
+
+class ExecutionPlan(NamedTuple):
+    """An execution, and the reasons for it in words."""
+
+    execution: Execution
+    reason: str
+
+
+def plan_execution(config: EnergyConfig, devices: DeviceManager, weights: int, rows: int) -> ExecutionPlan:
+    """Choose how to train.
+
+    Args:
+        config: `compile` and `checkpointing`, and the sizes.
+        devices: device, precision and the memory there is.
+        weights: parameters of the model.
+        rows: samples that run at once, a micro-batch.
+
+    Raises:
+        ValueError: compiling was asked for, and something that it needs is missing.
+    """
+    compiled, compiled_reason = _choose_compiled(config, devices)
+    checkpointed, memory_reason = _choose_checkpointed(config, devices, weights, rows)
+    bucket = CPU_BFLOAT16_ROWS if (devices.device.type, devices.precision) == ("cpu", "bfloat16") else 1
+    return ExecutionPlan(Execution(compiled, checkpointed, bucket), f"{compiled_reason}; {memory_reason}")
+
+
+def expected_bytes(config: EnergyConfig, number_bytes: int, weights: int, rows: int, checkpointed: bool) -> int:
+    """Bytes that a training step is expected to need at most: weights, optimizer, and what the flow-steps keep."""
+    flow_steps = rows * config.max_active_flows * config.untrained_path * PATH_MARGIN
+    return int(4 * OPTIMIZER_NUMBERS * weights + flow_steps * kept_bytes(config, number_bytes, checkpointed))
+
+
+def _choose_compiled(config: EnergyConfig, devices: DeviceManager) -> tuple[bool, str]:
+    missing = devices.compiler_missing()
+    if config.compile == "on" and missing:
+        raise ValueError(f"compile = 'on': {missing}; install it, or give auto or off")
+    if config.compile != "auto":
+        return config.compile == "on", f"compile {config.compile}, as asked"
+    if devices.device.type != "cuda":
+        return False, "not compiled: it gains little on this device"
+    return not missing, f"not compiled: {missing}" if missing else "compiled"
+
+
+def _choose_checkpointed(config: EnergyConfig, devices: DeviceManager, weights: int, rows: int) -> tuple[bool, str]:
+    if config.checkpointing != "auto":
+        return config.checkpointing == "on", f"checkpointing {config.checkpointing}, as asked"
+    number_bytes = 2 if devices.precision == "bfloat16" else 4
+    needed, total = expected_bytes(config, number_bytes, weights, rows, False), devices.memory().total
+    if total is None:
+        return False, "activations are kept: the memory of this device is not known"
+    checkpointed = needed > ROOM * total
+    kept = "computed again in the backward pass" if checkpointed else "kept"
+    return checkpointed, f"activations are {kept}: they need up to {needed / 2**30:.1f} of {total / 2**30:.1f} GiB"

@@ -1,0 +1,177 @@
+"""Every way to run the dense part against the same laws, the slow twin, and itself: padded, checkpointed, compiled."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch._dynamo.utils import counters
+
+from energy_flow.config import create_config
+from energy_flow.core import Execution, create_processor
+from energy_flow.core.accounting import kept_bytes
+from energy_flow.core.dense_part import compiled_update
+from energy_flow.training import EnergyTrainer
+from energy_flow.training.execution_plan import expected_bytes, plan_execution
+from energy_flow.utils import DeviceManager
+from energy_flow.utils.device_manager import MemoryReport
+
+from . import test_laws, test_reference
+from .strategies import build_model, cases
+from .test_laws import BUSY
+from .test_training import SMALL, data
+
+needs_compiler = pytest.mark.skipif(
+    not any(map(shutil.which, ("g++", "clang++", "cl"))), reason="torch.compile needs a C++ compiler"
+)
+compiling = pytest.mark.filterwarnings("ignore")  # torch's own, while it compiles
+LAWS = {name: law.hypothesis.inner_test for name, law in vars(test_laws).items() if hasattr(law, "hypothesis")} | {
+    "test_engine_equals_reference": test_reference.check_against_reference.hypothesis.inner_test
+}
+FADING = BUSY.replace(energy_threshold=2.0, spawn_threshold=2.1)
+EAGER = st.sampled_from([Execution(checkpointed=True), Execution(row_bucket=8), Execution(False, True, 8)])
+COMPILED = st.sampled_from([Execution(compiled=True), Execution(compiled=True, checkpointed=True, row_bucket=8)])
+
+
+def hold(law, examples: int, strategy: st.SearchStrategy) -> None:
+    """A law, as a plain function of a case (and of a shuffler), over cases of a strategy."""
+    arguments = {"case": strategy}
+    if "random" in law.__code__.co_varnames[: law.__code__.co_argcount]:
+        arguments["random"] = st.randoms(use_true_random=False)
+    rules = settings(
+        max_examples=examples, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    )
+    rules(given(**arguments)(law))()
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_laws_hold_padded_and_checkpointed(name: str) -> None:
+    hold(LAWS[name], 20, cases(executions=EAGER))
+
+
+@needs_compiler
+@compiling
+@pytest.mark.parametrize("name", LAWS)
+def test_laws_hold_compiled(name: str) -> None:
+    """One configuration, since each is compiled anew; weights and batches vary."""
+    hold(LAWS[name], 10, cases(configurations=st.just(BUSY), executions=COMPILED))
+
+
+def outputs_and_gradients(execution: Execution, dtype: torch.dtype, autocast: bool = False) -> list[torch.Tensor]:
+    processor = build_model(FADING, seed=2, dtype=dtype)
+    processor.execute(execution)
+    inputs = torch.randn(8, 12, dtype=dtype, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        result = processor.run(inputs)
+    assert int(result.stats.spawned.sum()) > 0
+    assert int(result.stats.faded.sum()) > 0
+    result.output.sin().sum().backward()
+    return [result.output.detach(), *(weight.grad for weight in processor.parameters())]
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_checkpointing_changes_no_bit(autocast: bool) -> None:
+    kept = outputs_and_gradients(Execution(), torch.float32, autocast)
+    again = outputs_and_gradients(Execution(checkpointed=True), torch.float32, autocast)
+    assert all(map(torch.equal, kept, again))
+
+
+@needs_compiler
+@compiling
+def test_compiled_equals_eager_in_float32() -> None:
+    eager, compiled = (outputs_and_gradients(Execution(compiled=compiled), torch.float32) for compiled in (False, True))
+    for one, two in zip(eager, compiled, strict=True):
+        torch.testing.assert_close(two, one, rtol=1e-4, atol=1e-5 * max(1.0, float(one.abs().max())))
+
+
+@needs_compiler
+@compiling
+def test_nothing_recompiles_after_the_warm_up(monkeypatch) -> None:
+    """Two epochs warm up, with their validations; in the next, flows die and are born, and nothing is compiled."""
+    config = SMALL.replace(
+        compile="on", epochs=4, spawn_threshold=0.3, energy_threshold=0.2, lattice_depth=8, initial_steps=6
+    )
+    trainer = EnergyTrainer(build_model(config, seed=1, dtype=torch.float32), config)
+    compiled: list[int] = []
+    rows: set[int] = set()
+    inner = trainer._run_epoch
+
+    def counted(*arguments):
+        inner(*arguments)
+        compiled.append(counters["stats"]["unique_graphs"])
+
+    run = trainer.processor.run
+
+    def watched(inputs, record=False):
+        result = run(inputs, record)
+        rows.update(result.stats.live.sum(1).tolist())
+        return result
+
+    monkeypatch.setattr(trainer, "_run_epoch", counted)
+    monkeypatch.setattr(trainer.processor, "run", watched)
+    before = counters["stats"]["unique_graphs"]
+    trainer.fit(data())
+    assert trainer.processor.execution.compiled
+    assert compiled[0] > before, "nothing was compiled at all"
+    assert compiled[1] == compiled[3]
+    assert len(rows) > 10, f"the number of rows hardly changed: {sorted(rows)}"
+    assert not counters["graph_break"]
+
+
+@needs_compiler
+@compiling
+def test_what_cannot_be_compiled_is_an_error_and_no_silent_fallback(monkeypatch) -> None:
+    processor = create_processor(BUSY)
+    processor.execute(Execution(compiled=True))
+    monkeypatch.setattr(processor.neuron, "forward", lambda features: (torch._dynamo.graph_break(), features)[1])
+    with pytest.raises(torch._dynamo.exc.Unsupported):
+        processor(torch.ones(1, 12))
+    assert compiled_update() is compiled_update()
+
+
+def test_compile_is_refused_or_left_out_aloud_where_it_cannot_be(monkeypatch) -> None:
+    devices = DeviceManager("cpu", "float32")
+    monkeypatch.setattr(devices, "compiler_missing", lambda: "no C++ compiler was found")
+    with pytest.raises(ValueError, match="compile = 'on': no C.. compiler was found; install it, or give auto or off"):
+        plan_execution(SMALL.replace(compile="on"), devices, 1000, 8)
+    monkeypatch.setattr(devices, "device", torch.device("cuda"))
+    monkeypatch.setattr(devices, "memory", lambda: MemoryReport(0, 0, 2**35))
+    plan = plan_execution(SMALL, devices, 1000, 8)
+    assert not plan.execution.compiled
+    assert "not compiled: no C++ compiler was found" in plan.reason
+
+
+def test_checkpointing_goes_by_the_memory_there_is(monkeypatch) -> None:
+    config, devices = create_config("optimized", precision="bfloat16"), DeviceManager("cpu", "bfloat16")
+    needed = expected_bytes(config, 2, 16_000_000, 32, checkpointed=False)
+    assert expected_bytes(config, 2, 16_000_000, 32, checkpointed=True) < needed / 4
+    for total, expected in ((needed * 2, False), (needed, True), (None, False)):
+        monkeypatch.setattr(devices, "memory", lambda total=total: MemoryReport(0, 0, total))
+        assert plan_execution(config, devices, 16_000_000, 32).execution.checkpointed == expected
+        for wish in ("on", "off"):
+            asked = plan_execution(config.replace(checkpointing=wish), devices, 16_000_000, 32)
+            assert asked.execution.checkpointed == (wish == "on")
+    assert plan_execution(config, devices, 1, 1).execution.row_bucket == 64
+
+
+@pytest.mark.parametrize("checkpointed", [False, True])
+def test_kept_bytes_are_what_is_kept(checkpointed: bool) -> None:
+    """The prediction against every storage alive after a forward pass; the launch keeps a little less."""
+    from activation_memory import measure
+
+    config = create_config(
+        "debug", carrier_hidden_size=256, initial_steps=9, precision="bfloat16", max_spawn_per_step=0
+    )
+    figures = measure(config, 4, checkpointed)
+    measured = figures[-3]
+    assert isinstance(measured, float)
+    assert 0.8 * kept_bytes(config, 2, checkpointed) < measured < 1.1 * kept_bytes(config, 2, checkpointed)
+
+
+def test_an_execution_is_frozen() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Execution().compiled = True
