@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from .energy_carrier import CarrierOutput, EnergyCarrier
+from .flow_pool import FlowPool
 from .gru import LayerWeights
 from .simple_neuron import SimpleNeuron
 
@@ -40,9 +42,10 @@ def update(
     energy: Tensor,
     hidden: Tensor | None,
     weights: tuple[LayerWeights, ...],
+    pool: FlowPool | None = None,
 ) -> Update:
     """Perceived features (F, P), energies (F, C) and hidden states (L, F, N) to the carrier's output and new states."""
-    return carrier(neuron(features), energy, hidden, weights)
+    return carrier(neuron(features), energy, hidden, weights, pool)
 
 
 class DensePart:
@@ -59,27 +62,44 @@ class DensePart:
         self._modules = neuron, carrier
 
     def __call__(
-        self, features: Tensor, energy: Tensor, hidden: Tensor | None, weights: tuple[LayerWeights, ...]
+        self,
+        features: Tensor,
+        energy: Tensor,
+        hidden: Tensor | None,
+        weights: tuple[LayerWeights, ...],
+        pool: FlowPool | None = None,
     ) -> Update:
         """As `update`."""
         rows, how = features.shape[0], self.execution
-        more = self._padded(rows) - rows
+        more = self.padded(rows) - rows
         if more:
             features, energy = F.pad(features, (0, 0, 0, more)), F.pad(energy, (0, 0, 0, more))
-            hidden = None if hidden is None else F.pad(hidden, (0, 0, 0, more))
-        run = compiled_update() if how.compiled else update
-        if how.compiled:
-            _let_rows_vary(features, energy, hidden)
+            hidden = hidden if hidden is None or pool is not None else F.pad(hidden, (0, 0, 0, more))
         arguments = (*self._modules, features, energy, hidden, weights)
-        if how.checkpointed and torch.is_grad_enabled():
-            output, after = checkpoint(run, *arguments, use_reentrant=False, preserve_rng_state=False)  # type: ignore[misc]
+        if pool is not None:
+            output, after = update(*arguments, pool)
+        elif how.compiled:
+            _let_rows_vary(features, energy, hidden)
+            output, after = self._keep_or_not(compiled_update(), arguments)
         else:
-            output, after = run(*arguments)
+            output, after = self._keep_or_not(update, arguments)
         return (CarrierOutput(*(part[:rows] for part in output)), after[:, :rows]) if more else (output, after)
 
-    def _padded(self, rows: int) -> int:
+    def pool(self, rows: int, weights: tuple[LayerWeights, ...]) -> FlowPool | None:
+        """Slots for a run of at most so many rows; None where gradients or the compiler want functions instead."""
+        if torch.is_grad_enabled() or self.execution.compiled:
+            return None
+        return FlowPool(len(weights), self.padded(rows), weights[0].weight_hh.shape[1], weights[0].weight_hh)
+
+    def padded(self, rows: int) -> int:
+        """Rows, padding included."""
         least = LEAST_COMPILED_ROWS if self.execution.compiled else 1
         return max(least, -(-rows // self.execution.row_bucket) * self.execution.row_bucket)
+
+    def _keep_or_not(self, run: Callable[..., Update], arguments: tuple[Any, ...]) -> Update:
+        if self.execution.checkpointed and torch.is_grad_enabled():
+            return checkpoint(run, *arguments, use_reentrant=False, preserve_rng_state=False)  # type: ignore[return-value]
+        return run(*arguments)
 
 
 @cache

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..config import EnergyConfig
+from .flow_pool import FlowPool
 from .flows import Flows, level_of
 from .gru import LayerWeights, StackedGRUCell
 from .regroup import RegroupHidden, Regrouping
@@ -60,6 +61,7 @@ class EnergyCarrier(nn.Module):
         energy: Tensor,
         hidden: Tensor | None,
         weights: tuple[LayerWeights, ...] | None = None,
+        pool: FlowPool | None = None,
     ) -> tuple[CarrierOutput, Tensor]:
         """Advance every flow by one step.
 
@@ -68,12 +70,13 @@ class EnergyCarrier(nn.Module):
             energy: (F, C).
             hidden: (L, F, N); None is a state of zeros.
             weights: those of the GRU, where `gru.weights()` took them for a whole run.
+            pool: of a run without gradients, where the hidden states are and are advanced in place.
 
         Returns:
             the structured output, and the new hidden states (L, F, N).
         """
         inputs = torch.cat((neuron_output, energy.to(neuron_output.dtype)), dim=1)
-        hidden, top = self.gru(inputs, hidden, weights)
+        hidden, top = self.gru(inputs, hidden, weights, pool)
         heads = self.heads(self.norm(top)).to(energy.dtype)
         gate, delta, move, split = heads.split(self._widths, dim=1)
         energy_value = torch.sigmoid(gate + GATE_START) * energy + delta
@@ -104,10 +107,12 @@ class EnergyCarrier(nn.Module):
             age=torch.zeros_like(parents.age),
         )
 
-    def hand_on(self, hidden: Tensor, group: Regrouping) -> Tensor:
+    def hand_on(self, hidden: Tensor, group: Regrouping, pool: FlowPool | None = None) -> Tensor:
         """(L, F, N) hidden states after a step to those of survivors, then newborn; a child's is its parent's plus the
         learned offset of the first, second, ... child.
         """
+        if pool is not None:
+            return pool.hand_on(group, self.child_offset)
         after = RegroupHidden.apply(hidden, self.child_offset, group)
         assert isinstance(after, Tensor)
         return after

@@ -13,10 +13,11 @@ from .dense_part import DensePart, Execution
 from .embedding_mapper import EmbeddingMapper
 from .energy_carrier import CarrierOutput, EnergyCarrier
 from .energy_lattice import EnergyLattice
+from .flow_pool import FlowPool
 from .flows import ARRIVED, FADED, MOVING, FlowResult, Flows, StepResult
 from .gru import LayerWeights
 from .ledger import RunLedger
-from .regroup import regroup
+from .regroup import Regrouping, regroup
 from .simple_neuron import SimpleNeuron
 from .splitting import SplitPlan, plan_splits
 
@@ -59,8 +60,9 @@ class FlowProcessor(nn.Module):
         _check_input(embeddings, self.config.input_embedding_dim)
         flows = self.launch(embeddings)
         ledger, weights = RunLedger(flows, record), self.carrier.gru.weights()
+        pool = self._dense.pool(flows.batch * self.config.max_active_flows, weights)
         for taken in range(self.config.max_steps):
-            result = self._step(flows, weights, at_rest=taken == 0)
+            result = self._step(flows, weights, pool, at_rest=taken == 0)
             ledger.observe(result)
             flows = result.flows
             if not flows.size:
@@ -90,13 +92,22 @@ class FlowProcessor(nn.Module):
 
         A pure function of `flows` and the weights; the order of the rows does not matter.
         """
-        return self._step(flows, self.carrier.gru.weights(), at_rest=False)
+        return self._step(flows, self.carrier.gru.weights(), None, at_rest=False)
 
-    def _step(self, flows: Flows, weights: tuple[LayerWeights, ...], at_rest: bool) -> StepResult:
-        """The step; `at_rest` where all hidden states are known to be zeros, as at launch."""
+    def _step(
+        self, flows: Flows, weights: tuple[LayerWeights, ...], pool: FlowPool | None, at_rest: bool
+    ) -> StepResult:
+        """The step.
+
+        Args:
+            flows: those that take it.
+            weights: of the GRU.
+            pool: where the hidden states are, and change in place; None where the step is to be a pure function.
+            at_rest: all hidden states are known to be zeros, as at launch.
+        """
         state = self.lattice.perceive(flows)
         features = self.neuron.compute_features(flows.position, flows.energy, state)
-        output, hidden = self._dense(features, flows.energy, None if at_rest else flows.hidden, weights)
+        output, hidden = self._dense(features, flows.energy, None if at_rest else flows.hidden, weights, pool)
         plan = plan_splits(flows, output.spawn_levels, self.config)
         kept = 1 - (output.spawn_shares * plan.accepted).sum(1)
         moved = flows._replace(
@@ -108,7 +119,7 @@ class FlowProcessor(nn.Module):
             next_id=flows.next_id + plan.started,
         )
         outcome = self._outcome(moved)
-        live, born = self._next_rows(flows, moved, outcome, output, plan)
+        live, born = self._next_rows(flows, moved, output, plan, regroup(outcome == MOVING, plan.accepted), pool)
         return StepResult(live, moved, outcome, live.since(live.size - born), plan.refused)
 
     def propagate_flow(self, flow: Flows, position: Tensor) -> Tensor | None:
@@ -128,13 +139,18 @@ class FlowProcessor(nn.Module):
         return None if bool(result.outcome == FADED) else result.moved.position[0]
 
     def _next_rows(
-        self, before: Flows, moved: Flows, outcome: Tensor, output: CarrierOutput, plan: SplitPlan
+        self,
+        before: Flows,
+        moved: Flows,
+        output: CarrierOutput,
+        plan: SplitPlan,
+        group: Regrouping,
+        pool: FlowPool | None,
     ) -> tuple[Flows, int]:
         """Those still inside the lattice, then the newborn in the cells that their parents left; how many these are."""
-        group = regroup(outcome == MOVING, plan.accepted)
         if group.unchanged:
             return moved, 0
-        hidden = self.carrier.hand_on(moved.hidden, group)
+        hidden = self.carrier.hand_on(moved.hidden, group, pool)
         survivors, newborn = len(group.stay), len(group.parent)
         children = self.carrier.spawn(
             before.rows(group.parent, hidden[:, survivors:])._replace(next_id=moved.next_id),

@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from .flow_pool import FlowPool
+
 
 class LayerWeights(NamedTuple):
     """The weights of one layer; the thirds of the rows are reset, update and new."""
@@ -66,7 +68,11 @@ class StackedGRUCell(nn.Module):
         )
 
     def forward(
-        self, inputs: Tensor, hidden: Tensor | None, weights: tuple[LayerWeights, ...] | None = None
+        self,
+        inputs: Tensor,
+        hidden: Tensor | None,
+        weights: tuple[LayerWeights, ...] | None = None,
+        pool: FlowPool | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Advance every row.
 
@@ -74,12 +80,15 @@ class StackedGRUCell(nn.Module):
             inputs: (F, I).
             hidden: (L, F, N); None is a state of zeros, whose products need not be taken.
             weights: what `weights()` gave, where they are at hand.
+            pool: without gradients, where the hidden states are and are advanced in place.
 
         Returns:
             (L, F, N) the next hidden states, and (F, N) those of the last layer, which are the output.
         """
         weights = self.weights() if weights is None else weights
         dtype = weights[0].weight_ih.dtype
+        if pool is not None:
+            return _advance_in_place(inputs.to(dtype), weights, pool, at_rest=hidden is None)
         flat = [weight for layer in weights for weight in layer]
         states, top = StackedGRUStep.apply(inputs.to(dtype), None if hidden is None else hidden.to(dtype), *flat)  # type: ignore[misc]
         return states, top
@@ -153,6 +162,28 @@ def open_gates(from_input: Tensor, from_state: Tensor, before: Tensor) -> tuple[
     state = new_state.clone()  # so that the rest of the product need not be kept
     new = torch.addcmul(new_in, reset, state).mul_(2).sigmoid_().mul_(2).sub_(1)  # tanh: on a CPU 3 times faster
     return torch.lerp(new, before, update), Gates(reset, update, new, state)
+
+
+def _advance_in_place(
+    inputs: Tensor, weights: tuple[LayerWeights, ...], pool: FlowPool, at_rest: bool
+) -> tuple[Tensor, Tensor]:
+    """The step without gradients: what `StackedGRUStep` computes, in the pool's slots."""
+    states, below = pool.states(inputs.shape[0]), inputs
+    for weight, state in zip(weights, states, strict=True):
+        from_input, from_state = pool.products(inputs.shape[0])
+        torch.addmm(weight.bias_ih, below, weight.weight_ih.t(), out=from_input)
+        if at_rest:
+            state.zero_()
+            from_state.copy_(weight.bias_hh.expand_as(from_state))
+        else:
+            torch.addmm(weight.bias_hh, state, weight.weight_hh.t(), out=from_state)
+        size = state.shape[1]
+        reset, update = from_input[:, : 2 * size].add_(from_state[:, : 2 * size]).sigmoid_().chunk(2, dim=1)
+        new = from_input[:, 2 * size :].addcmul_(reset, from_state[:, 2 * size :])
+        new.mul_(2).sigmoid_().mul_(2).sub_(1)
+        torch.lerp(new, state, update, out=state)
+        below = state
+    return states, below
 
 
 def close_gates(gradient: Tensor, before: Tensor | None, gates: Gates) -> tuple[Tensor, Tensor, Tensor]:
