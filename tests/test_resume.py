@@ -211,17 +211,19 @@ def test_resume_never_starts_anew_over_damaged_checkpoints(tmp_path) -> None:
 
 def test_resume_refuses_a_newer_format(tmp_path, monkeypatch) -> None:
     with monkeypatch.context() as newer:
-        newer.setattr("energy_flow.training.checkpoint_store.FORMAT", 3)
+        newer.setattr("energy_flow.training.checkpoint_store.FORMAT", 4)
         cut_run(tmp_path / "run")
-    with pytest.raises(ValueError, match="has format 3 and this version reads up to 2; update"):
+    with pytest.raises(ValueError, match="has format 4 and this version reads up to 3; update"):
         train(tmp_path / "run", "auto")
 
 
 def test_resume_reads_the_format_before(tmp_path, uncut, monkeypatch) -> None:
-    """Format 1 did not know how many processes there were: one."""
+    """Format 1 did not know how many processes there were: one; nor, as format 2, a budget of flows."""
     with monkeypatch.context() as older:
         older.setattr("energy_flow.training.checkpoint_store.FORMAT", 1)
-        older.setattr(run_state, "asdict", lambda state: {k: v for k, v in asdict(state).items() if k != "ranks"})
+        older.setattr(
+            run_state, "asdict", lambda state: {k: v for k, v in asdict(state).items() if k not in ("ranks", "budget")}
+        )
         cut_run(tmp_path / "run")
     assert torch.equal(outputs(train(tmp_path / "run", "auto")), uncut)
 

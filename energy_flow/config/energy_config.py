@@ -108,6 +108,9 @@ class EnergyConfig(BaseConfig):
     checkpointing: Switch = "auto"
     """Keep a step's inputs alone and compute the rest again in the backward pass: slower, in a sixth of the memory;
     auto: where the memory there is asks for it."""
+    adaptive_budget: bool = False
+    """In training, let the most live flows of a sample follow the share that reaches the output and the memory there
+    is, between the flows launched and max_active_flows."""
     log_every: int = 10
     """Steps between two looks at the figures; between them nothing waits for the device."""
     accumulation: int = 1

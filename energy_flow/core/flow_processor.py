@@ -41,6 +41,7 @@ class FlowProcessor(nn.Module):
         self.carrier = EnergyCarrier(config)
         self.mapper = EmbeddingMapper(config)
         self.execute(Execution())
+        self.limit_training_flows(config.max_active_flows)
 
     def forward(self, embeddings: Tensor) -> Tensor:
         """(B, E in) embeddings to (B, E out) embeddings."""
@@ -83,6 +84,24 @@ class FlowProcessor(nn.Module):
         """How the dense part runs."""
         return self._dense.execution
 
+    def limit_training_flows(self, flows: int) -> None:
+        """Let at most so many flows live in a sample while the model trains (`train()`), down from `max_active_flows`.
+
+        Raises:
+            ValueError: fewer than are launched, or more than `max_active_flows`.
+        """
+        if not self.config.num_sites <= flows <= self.config.max_active_flows:
+            raise ValueError(
+                f"flows = {flows}; give a number from {self.config.num_sites}, the flows that are launched, up to "
+                f"max_active_flows = {self.config.max_active_flows}"
+            )
+        self._training_flows = flows
+
+    @property
+    def most_flows(self) -> int:
+        """Most flows that live at once in a sample."""
+        return self._training_flows if self.training else self.config.max_active_flows
+
     def launch(self, embeddings: Tensor) -> Flows:
         """(B, E in) embeddings to the flows at the input face, one per site."""
         return self.lattice.place_initial_energy(self.mapper.to_sites(embeddings))
@@ -108,7 +127,7 @@ class FlowProcessor(nn.Module):
         state = self.lattice.perceive(flows)
         features = self.neuron.compute_features(flows.position, flows.energy, state)
         output, hidden = self._dense(features, flows.energy, None if at_rest else flows.hidden, weights, pool)
-        plan = plan_splits(flows, output.spawn_levels, self.config)
+        plan = plan_splits(flows, output.spawn_levels, self.config, self.most_flows)
         kept = 1 - (output.spawn_shares * plan.accepted).sum(1)
         moved = flows._replace(
             energy=output.energy_value * kept.unsqueeze(1),

@@ -23,7 +23,7 @@ class SplitPlan(NamedTuple):
     refused: Tensor  # (B,)  int64, children that could have started but for the budget
 
 
-def plan_splits(flows: Flows, spawn_levels: Tensor, config: EnergyConfig) -> SplitPlan:
+def plan_splits(flows: Flows, spawn_levels: Tensor, config: EnergyConfig, most_flows: int) -> SplitPlan:
     """Choose the strongest children that the budget allows; ties go by flow id, then by child.
 
     A newborn flow does not split in its first step. In a sample at most `max_spawn_per_step` children start, and no
@@ -32,12 +32,13 @@ def plan_splits(flows: Flows, spawn_levels: Tensor, config: EnergyConfig) -> Spl
     Args:
         flows: the flows at the start of the step.
         spawn_levels: (F, K) the level of each child that may start, -1 for one that may not.
-        config: the budget.
+        config: the budget for a step.
+        most_flows: the budget of a sample, at most `max_active_flows`.
     """
     newborn = (flows.age == 0) & (flows.parent_id >= 0)
     eligible = (spawn_levels >= 0) & ~newborn.unsqueeze(1)
     rank = _rank_in_sample(flows, torch.where(eligible, spawn_levels, -1.0))
-    room = config.max_active_flows - count_per_sample(flows.sample, flows.batch)
+    room = most_flows - count_per_sample(flows.sample, flows.batch)
     limit = room.clamp(0, config.max_spawn_per_step)
     accepted = eligible & (rank < limit.index_select(0, flows.sample).unsqueeze(1))
     flow_id = flows.next_id.index_select(0, flows.sample).unsqueeze(1) + rank

@@ -13,7 +13,7 @@ from typing import Any
 from ..utils.files import sha256_of, sync_file, sync_folder
 from ..utils.logging import logger
 
-FORMAT = 2  # 1 had no number of processes; it is read as that of one
+FORMAT = 3  # 1 had no number of processes; it is read as that of one. 2 had no budget of flows
 LEAST_KEPT = 2
 MANIFEST, SEAL = "manifest.json", "manifest.sha256"
 _PREFIX = "step-"

@@ -32,7 +32,8 @@ from ..utils.stored_rows import Rows
 from .checkpoint import CONFIG, load_weights, save_model
 from .checkpoint_store import CheckpointStore
 from .diagnosis import Batch, NonFiniteError, describe, keep_batch
-from .execution_plan import plan_execution
+from .execution_plan import most_flows, plan_execution
+from .flow_budget import ADAPT_EVERY, FlowBudget
 from .metrics import EmbeddingMetrics, measure
 from .observers import Figures, Observer, run_folder_observers
 from .run_folder import CHECKPOINTS, NONFINITE, newest_checkpoint, open_run_folder
@@ -120,6 +121,7 @@ class EnergyTrainer:
         self._pending: list[dict[str, Tensor]] = []
         self._step = TrainingStep(self.processor, self.optimizer, config, self.devices, self.ranks)
         self._clock, self._stops = _Clock(), StopSignals()
+        self._most_flows = config.max_active_flows
 
     @classmethod
     def resume(
@@ -209,6 +211,10 @@ class EnergyTrainer:
         plan = plan_execution(self.config, self.devices, weights, rows)
         self.processor.execute(plan.execution)
         logger.info("%s", plan.reason)
+        if self.config.adaptive_budget:
+            self._most_flows = most_flows(self.config, self.devices, weights, rows, plan.execution.checkpointed)
+            state.budget = state.budget or FlowBudget(self._most_flows)
+        self.processor.limit_training_flows(state.budget.flows if state.budget else self.config.max_active_flows)
 
     def _state_for(self, pairs: PairSet, epochs: int) -> RunState:
         """A new run, or the one that goes on."""
@@ -238,6 +244,7 @@ class EnergyTrainer:
                 state.step, state.batch = state.step + 1, state.batch + 1
                 if len(self._pending) == self.config.log_every:
                     self._report(state)
+                self._adapt_budget(state)
                 self._pause(state)
         self._report(state)
         train_loss = state.epoch_loss / max(1, state.epoch_rows)
@@ -249,6 +256,16 @@ class EnergyTrainer:
             self._tell(state, lambda observer: observer.validate(figures | metrics.to_dict(), examples))
         state.reports.append(EpochReport(state.epoch, train_loss, loss, metrics))
         state.epoch, state.batch, state.epoch_loss, state.epoch_rows = state.epoch + 1, 0, 0.0, 0
+
+    def _adapt_budget(self, state: RunState) -> None:
+        """Where it is asked for, and at fixed steps: a run's budgets do not depend on how it is watched."""
+        if state.budget is None or state.step % ADAPT_EVERY:
+            return
+        self._report(state)
+        changed = state.budget.adapt(self.config.num_sites, self._most_flows)
+        if changed:
+            logger.info("%s", changed)
+        self.processor.limit_training_flows(state.budget.flows)
 
     def _pause(self, state: RunState, at_end: bool = False) -> None:
         """Write a checkpoint where one is due; stop where a signal or the time limit asks for it."""
@@ -341,6 +358,9 @@ class EnergyTrainer:
         for step in figures:
             state.epoch_loss += step["loss"] * step["rows"]
             state.epoch_rows += int(step["rows"])
+            if state.budget is not None:
+                step["most_flows"] = state.budget.flows
+                state.budget.observe(step)
         seconds = time.perf_counter() - self._clock.reported
         shared = {
             "epoch": state.epoch,

@@ -42,8 +42,27 @@ def plan_execution(config: EnergyConfig, devices: DeviceManager, weights: int, r
 
 def expected_bytes(config: EnergyConfig, number_bytes: int, weights: int, rows: int, checkpointed: bool) -> int:
     """Bytes that a training step is expected to need at most: weights, optimizer, and what the flow-steps keep."""
-    flow_steps = rows * config.max_active_flows * config.untrained_path * PATH_MARGIN
-    return int(4 * OPTIMIZER_NUMBERS * weights + flow_steps * kept_bytes(config, number_bytes, checkpointed))
+    per_flow = _bytes_per_flow(config, number_bytes, rows, checkpointed)
+    return int(4 * OPTIMIZER_NUMBERS * weights + config.max_active_flows * per_flow)
+
+
+def most_flows(config: EnergyConfig, devices: DeviceManager, weights: int, rows: int, checkpointed: bool) -> int:
+    """The most flows of a sample that the memory there is is expected to hold: at least those that are launched."""
+    total = devices.memory().total
+    if total is None:
+        return config.max_active_flows
+    room = ROOM * total - 4 * OPTIMIZER_NUMBERS * weights
+    fitting = int(room / _bytes_per_flow(config, _number_bytes(devices), rows, checkpointed))
+    return max(config.num_sites, min(config.max_active_flows, fitting))
+
+
+def _bytes_per_flow(config: EnergyConfig, number_bytes: int, rows: int, checkpointed: bool) -> float:
+    """What a flow of every one of so many samples keeps over its path."""
+    return rows * config.untrained_path * PATH_MARGIN * kept_bytes(config, number_bytes, checkpointed)
+
+
+def _number_bytes(devices: DeviceManager) -> int:
+    return 2 if devices.precision == "bfloat16" else 4
 
 
 def _choose_compiled(config: EnergyConfig, devices: DeviceManager) -> tuple[bool, str]:
@@ -60,8 +79,7 @@ def _choose_compiled(config: EnergyConfig, devices: DeviceManager) -> tuple[bool
 def _choose_checkpointed(config: EnergyConfig, devices: DeviceManager, weights: int, rows: int) -> tuple[bool, str]:
     if config.checkpointing != "auto":
         return config.checkpointing == "on", f"checkpointing {config.checkpointing}, as asked"
-    number_bytes = 2 if devices.precision == "bfloat16" else 4
-    needed, total = expected_bytes(config, number_bytes, weights, rows, False), devices.memory().total
+    needed, total = expected_bytes(config, _number_bytes(devices), weights, rows, False), devices.memory().total
     if total is None:
         return False, "activations are kept: the memory of this device is not known"
     checkpointed = needed > ROOM * total

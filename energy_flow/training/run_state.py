@@ -28,6 +28,7 @@ from ..data.pairs import PairSet
 from ..utils.logging import logger
 from ..utils.ranks import Ranks
 from .checkpoint import CONFIG, WEIGHTS
+from .flow_budget import FlowBudget
 from .metrics import EmbeddingMetrics
 from .schedule import load_moments, moments_of
 
@@ -67,6 +68,7 @@ class RunState:
     micro_batches: int = 1  # of a step; more than configured once memory ran out
     ranks: int = 1  # processes that train together
     skipped: int = 0  # batches that were left out because a number was not finite
+    budget: FlowBudget | None = None  # where it adapts
     reports: list[EpochReport] = field(default_factory=list)
 
     def best_epoch(self, by: str) -> int | None:
@@ -105,6 +107,7 @@ def restore(folder: Path, optimizer: torch.optim.Optimizer, ranks: Ranks) -> Run
     _set_random_states(load_file(folder / RANDOM), ranks.rank)
     run = json.loads((folder / STATE).read_text(encoding="utf-8"))
     run["reports"] = [_report(values) for values in run["reports"]]
+    run["budget"] = FlowBudget(**run["budget"]) if run.get("budget") else None
     state = RunState(**run)
     if state.ranks != ranks.count:
         logger.warning(
