@@ -11,24 +11,22 @@ rows in a step as asked for, its hidden size given.
 from __future__ import annotations
 
 import statistics
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from common import parser_for, publish, spread
+from model_step import ModelStep, seconds_of
 from torch import Tensor, nn
 
 from energy_flow.config import EnergyConfig, create_debug_config
-from energy_flow.core import FlowProcessor, create_processor
-from energy_flow.training.schedule import create_optimizer
+from energy_flow.core import FlowProcessor
 from energy_flow.utils import DeviceManager
 
 COLUMNS = (
     "hidden", "precision", "rows in a step", "flow-steps", "model s, median", "least", "most", "floor s, median",
     "floor / model", "least share", "most share",
 )  # fmt: skip
-CLOCKED = "cuda"  # a device that must be waited for
 
 
 def products_of(processor: FlowProcessor, at_rest: bool = False) -> list[nn.Parameter]:
@@ -51,52 +49,31 @@ def run_products(
             outputs.backward(noise[outputs_wide][:rows].to(outputs.dtype))
 
 
-def seconds_of(work: Callable[[], object], device: torch.device) -> float:
-    started = time.perf_counter()
-    work()
-    if device.type == CLOCKED:
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - started
-
-
 def measure(config: EnergyConfig, rows: int, repeats: int, device: str) -> list[object]:
-    devices = DeviceManager(device, config.precision)
-    processor = create_processor(config).to(devices.device)
-    optimizer = create_optimizer(processor, config)
-    batch = -(-rows // config.num_sites)
-    inputs = F.normalize(torch.randn(batch, config.input_embedding_dim)).to(devices.device)
-    for group in optimizer.param_groups:
-        group["lr"] = 0.0  # the same work, and every repeat has the same weights
-    rows_per_step: list[int] = []
-    most, widths = config.max_active_flows * batch, {wide for weight in products_of(processor) for wide in weight.shape}
-    noise = {wide: torch.randn(most, wide, device=devices.device) for wide in widths}
+    step = ModelStep(config, -(-rows // config.num_sites), device)
+    step.train()
+    assert step.stats is not None
+    rows_per_step = step.stats.live.sum(1).tolist()
+    widths = {wide for weight in products_of(step.processor) for wide in weight.shape}
+    noise = {wide: torch.randn(max(rows_per_step), wide, device=step.devices.device) for wide in widths}
 
-    def train(forward_and_backward: Callable[[], object]) -> None:
-        optimizer.zero_grad()
-        forward_and_backward()
-        optimizer.step()
-
-    def model() -> Tensor:
-        with devices.autocast():
-            result = processor.run(inputs)
-        rows_per_step[:] = result.stats.live.sum(1).tolist()
-        result.output.square().sum().backward()
-        return result.output
+    def floor() -> None:
+        step.optimizer.zero_grad()
+        run_products(step.processor, noise, rows_per_step, step.devices)
+        step.optimizer.step()
 
     model_seconds, floor_seconds = [], []
     for repeat in range(-2, repeats):  # the first two warm up
-        mine = seconds_of(lambda: train(model), devices.device)
-        floor = seconds_of(
-            lambda: train(lambda: run_products(processor, noise, rows_per_step, devices)), devices.device
-        )
+        mine, _ = seconds_of(step.train, step.devices.device)
+        least, _ = seconds_of(floor, step.devices.device)
         if repeat >= 0:
             model_seconds.append(mine)
-            floor_seconds.append(floor)
-    shares = [floor / mine for floor, mine in zip(floor_seconds, model_seconds, strict=True)]
+            floor_seconds.append(least)
+    shares = [least / mine for least, mine in zip(floor_seconds, model_seconds, strict=True)]
     return [
         config.carrier_hidden_size,
-        devices.precision,
-        batch * config.num_sites,
+        step.devices.precision,
+        rows_per_step[0],
         sum(rows_per_step),
         *spread(model_seconds).values(),
         statistics.median(floor_seconds),
