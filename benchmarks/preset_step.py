@@ -11,6 +11,7 @@ computes again does not count. On a GPU, --memory-limit-gib makes the process fa
 from __future__ import annotations
 
 import time
+from typing import NamedTuple
 
 import torch
 from common import parser_for, publish, spread
@@ -25,6 +26,13 @@ COLUMNS = (
 )  # fmt: skip
 
 
+class Turns(NamedTuple):
+    """Steps that are taken before the clock counts, and while it does."""
+
+    warm_up: int
+    repeats: int
+
+
 def matrix_rate(devices: DeviceManager) -> float:
     """TFLOP / s of a square product in the precision of a run."""
     device, size = devices.device, 4096 if devices.device.type == "cuda" else 1024
@@ -36,19 +44,19 @@ def matrix_rate(devices: DeviceManager) -> float:
         wait_for(device)
         started = time.perf_counter()
         for _ in range(repeats):
-            left @ right
+            torch.mm(left, right)
         wait_for(device)
         best = min(best, (time.perf_counter() - started) / repeats)
     return 2 * size**3 / best / 1e12
 
 
-def measure(preset: str, changes: dict[str, object], batch: int | None, device: str, repeats: int) -> list[object]:
+def measure(preset: str, changes: dict[str, object], batch: int | None, device: str, turns: Turns) -> list[object]:
     config = create_config(preset, **changes)
     batch = batch or config.batch_size
     step = ModelStep(config, batch, device)
     if step.devices.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    times = [seconds_of(step.train, step.devices.device)[0] for _ in range(repeats + 3)][3:]  # the first three warm up
+    times = [seconds_of(step.train, step.devices.device)[0] for _ in range(sum(turns))][turns.warm_up :]
     seconds = spread(times)
     reached, rate = step.flops / seconds["median"] / 1e12, matrix_rate(step.devices)
     how = step.processor.execution
@@ -75,6 +83,7 @@ def main() -> None:
     parser.add_argument("--checkpointing", nargs="+", default=["auto"], choices=["auto", "on", "off"])
     parser.add_argument("--compile", default="auto", choices=["auto", "on", "off"])
     parser.add_argument("--batch", type=int, help="of every preset; by default its own")
+    parser.add_argument("--warm-up", type=int, default=3)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--memory-limit-gib", type=float)
     parser.add_argument("--device", default="cpu")
@@ -82,12 +91,13 @@ def main() -> None:
     if arguments.memory_limit_gib is not None:
         total = torch.cuda.get_device_properties(0).total_memory
         torch.cuda.set_per_process_memory_fraction(min(1.0, arguments.memory_limit_gib * 2**30 / total))
+    turns = Turns(arguments.warm_up, arguments.repeats)
     table = []
     for preset in arguments.presets:
         for checkpointing in arguments.checkpointing:
             changes: dict[str, object] = {"precision": arguments.precision, "compile": arguments.compile}
             changes["checkpointing"] = checkpointing
-            table.append(measure(preset, changes, arguments.batch, arguments.device, arguments.repeats))
+            table.append(measure(preset, changes, arguments.batch, arguments.device, turns))
             print(table[-1], flush=True)
     publish(arguments.results / "preset_step.json", "The training step of the presets", COLUMNS, table)
 

@@ -36,7 +36,9 @@ LAWS = {name: law.hypothesis.inner_test for name, law in vars(test_laws).items()
     "test_engine_equals_reference": test_reference.check_against_reference.hypothesis.inner_test
 }
 FADING = BUSY.replace(energy_threshold=2.0, spawn_threshold=2.1)
-EAGER = st.sampled_from([Execution(checkpointed=True), Execution(row_bucket=8), Execution(False, True, 8)])
+EAGER = st.sampled_from(
+    [Execution(checkpointed=True), Execution(row_bucket=8), Execution(checkpointed=True, row_bucket=8)]
+)
 COMPILED = st.sampled_from([Execution(compiled=True), Execution(compiled=True, checkpointed=True, row_bucket=8)])
 
 
@@ -180,6 +182,23 @@ def test_what_cannot_be_compiled_is_an_error_and_no_silent_fallback(monkeypatch)
     with pytest.raises(torch._dynamo.exc.Unsupported):
         processor(torch.ones(1, 12))
     assert compiled_update() is compiled_update()
+
+
+@needs_compiler
+@compiling
+def test_graphed_equals_eager() -> None:
+    """Without a card nothing is recorded, but all the rest is as with one: rows padded, a step marked for each run."""
+    eager = outputs_and_gradients(Execution(), torch.float64)
+    graphed = outputs_and_gradients(Execution(compiled=True, graphed=True, row_bucket=256), torch.float64)
+    for one, two in zip(eager, graphed, strict=True):
+        torch.testing.assert_close(two, one, rtol=1e-9, atol=1e-9 * max(1.0, float(one.abs().max())))
+
+
+def test_graphs_want_a_card() -> None:
+    with pytest.raises(
+        ValueError, match="compile = 'graphs': CUDA graphs need a CUDA card, this is cpu; give on or off"
+    ):
+        plan_execution(SMALL.replace(compile="graphs"), DeviceManager("cpu", "float32"), 1000, 8)
 
 
 def test_compile_is_refused_or_left_out_aloud_where_it_cannot_be(monkeypatch) -> None:

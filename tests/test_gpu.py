@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from energy_flow.config import create_config
+from energy_flow.core import Execution, flow_processor
+from energy_flow.core.regroup import regroup
 from energy_flow.training import EnergyTrainer
 from energy_flow.utils import DeviceManager
 
@@ -27,6 +30,79 @@ def test_cuda_equals_cpu_in_float64() -> None:
         results[-1] += counts
     for cpu, cuda in zip(*results, strict=True):
         torch.testing.assert_close(cuda.cpu(), cpu, rtol=1e-9, atol=1e-11)
+
+
+EXECUTIONS = {
+    "compiled": Execution(compiled=True),
+    "compiled and checkpointed": Execution(compiled=True, checkpointed=True),
+    "graphed": Execution(compiled=True, graphed=True, row_bucket=64),
+    "checkpointed": Execution(checkpointed=True),
+}
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's own, while it compiles
+@pytest.mark.parametrize("name", EXECUTIONS)
+def test_cuda_runs_fast_paths_as_the_plain_one(name: str) -> None:
+    """Three runs each, so that what a graph replays is not what it has recorded."""
+    results = []
+    for execution in (Execution(), EXECUTIONS[name]):
+        processor = build_model(BUSY, seed=2).cuda()
+        processor.execute(execution)
+        found = []
+        for seed in range(3):
+            inputs = torch.randn(16, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)).cuda()
+            processor.zero_grad()
+            output = processor.run(inputs).output
+            output.sin().sum().backward()
+            found += [output.detach(), *(weight.grad for weight in processor.parameters())]
+            with torch.no_grad():
+                found.append(processor.run(inputs).output)
+        results.append(found)
+    for plain, fast in zip(*results, strict=True):
+        torch.testing.assert_close(fast, plain, rtol=1e-9, atol=1e-10)
+
+
+def test_a_step_waits_once_for_the_device() -> None:
+    """Every operation that waits is an error, but in the one function that reads two counts."""
+    processor = build_model(BUSY, seed=2, dtype=torch.float32).cuda()
+    inputs = torch.randn(16, 12, generator=torch.Generator().manual_seed(0)).cuda()
+    processor.run(inputs)
+    waits = []
+
+    def counted(*arguments):
+        torch.cuda.set_sync_debug_mode("default")
+        waits.append(1)
+        found = regroup(*arguments)
+        torch.cuda.set_sync_debug_mode("error")
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flow_processor, "regroup", counted)
+        flows, steps = processor.launch(inputs), 0
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            while flows.size:
+                flows, steps = processor.step(flows).flows, steps + 1
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    assert len(waits) == steps > 3
+
+
+def test_the_optimized_preset_trains_within_32_gib() -> None:
+    total = torch.cuda.get_device_properties(0).total_memory
+    if total < 32 * 2**30:
+        pytest.skip("needs a card of 32 GiB")
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    torch.cuda.set_per_process_memory_fraction(32 * 2**30 / total)
+    try:
+        config = create_config("optimized", epochs=1, warmup_steps=1)
+        trainer = EnergyTrainer(create_processor(config), config, devices=DeviceManager("cuda"))
+        rows = torch.nn.functional.normalize(torch.randn(64, 768))
+        assert trainer.train(rows, rows, epochs=1).steps == 2
+        assert trainer.devices.memory().peak < 32 * 2**30
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
 
 
 def test_cuda_trains_in_bfloat16() -> None:

@@ -14,6 +14,7 @@ Optimizer = Literal["adam", "adamw"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Nonfinite = Literal["stop", "skip"]
 Switch = Literal["auto", "on", "off"]
+Compile = Literal["auto", "on", "off", "graphs"]
 BestBy = Literal["loss", "mse", "cosine", "centred_cosine", "median_rank", "acc_1", "acc_10", "acc_100"]
 
 
@@ -103,8 +104,9 @@ class EnergyConfig(BaseConfig):
     """Outputs in one group of the cross-entropy."""
     precision: Precision = "auto"
     """Arithmetic of the dense parts (weights, energies and positions stay float32); auto: bfloat16 on CUDA."""
-    compile: Switch = "auto"
-    """Compile the dense part with torch.compile; auto: on CUDA where Triton is installed (on a CPU it gains little)."""
+    compile: Compile = "auto"
+    """Compile the dense part with torch.compile; auto: on CUDA where Triton is installed (on a CPU it gains little);
+    graphs: replay CUDA graphs as well, for small models that wait for kernel launches."""
     checkpointing: Switch = "auto"
     """Keep a step's inputs alone and compute the rest again in the backward pass: slower, in a sixth of the memory;
     auto: where the memory there is asks for it."""

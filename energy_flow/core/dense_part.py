@@ -31,6 +31,7 @@ class Execution:
     """How the dense part runs. The numbers are the same to rounding, and with `checkpointed` alone to the bit."""
 
     compiled: bool = False  # by torch.compile: Inductor's kernels for everything between the products
+    graphed: bool = False  # compiled, and replayed as CUDA graphs: one for each number of rows, so with a row bucket
     checkpointed: bool = False  # keep a step's inputs alone, and compute the rest again in the backward pass
     row_bucket: int = 1  # rows are padded to a multiple: fewer sizes for libraries that keep something for each size
 
@@ -80,10 +81,15 @@ class DensePart:
             output, after = update(*arguments, pool)
         elif how.compiled:
             _let_rows_vary(features, energy, hidden)
-            output, after = self._keep_or_not(compiled_update(), arguments)
+            output, after = self._keep_or_not(compiled_update(how.graphed), arguments)
         else:
             output, after = self._keep_or_not(update, arguments)
         return (CarrierOutput(*(part[:rows] for part in output)), after[:, :rows]) if more else (output, after)
+
+    def begin(self) -> None:
+        """A run begins: graphs may use the memory of the last one again."""
+        if self.execution.graphed:
+            torch.compiler.cudagraph_mark_step_begin()
 
     def pool(self, rows: int, weights: tuple[LayerWeights, ...]) -> FlowPool | None:
         """Slots for a run of at most so many rows; None where gradients or the compiler want functions instead."""
@@ -103,12 +109,12 @@ class DensePart:
 
 
 @cache
-def compiled_update() -> Callable[..., Update]:
+def compiled_update(graphed: bool = False) -> Callable[..., Update]:
     """The compiled form, one for all models of the process; what cannot be compiled as a whole is an error."""
     import torch._dynamo  # slow, and not everyone compiles
 
     torch._dynamo.config.recompile_limit = max(MOST_VARIANTS, torch._dynamo.config.recompile_limit)
-    return torch.compile(update, fullgraph=True)
+    return torch.compile(update, fullgraph=True, mode="reduce-overhead" if graphed else None)
 
 
 def _let_rows_vary(features: Tensor, energy: Tensor, hidden: Tensor | None) -> None:

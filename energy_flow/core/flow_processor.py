@@ -59,6 +59,7 @@ class FlowProcessor(nn.Module):
             FloatingPointError: a position is NaN, so its flow never arrives.
         """
         _check_input(embeddings, self.config.input_embedding_dim)
+        self._dense.begin()
         flows = self.launch(embeddings)
         ledger, weights = RunLedger(flows, record), self.carrier.gru.weights()
         pool = self._dense.pool(flows.batch * self.config.max_active_flows, weights)

@@ -9,6 +9,7 @@ from ..core import Execution
 from ..core.accounting import kept_bytes
 from ..utils.device_manager import DeviceManager
 
+GRAPHED_ROWS = 256  # a CUDA graph is recorded for every number of rows: few of them
 CPU_BFLOAT16_ROWS = 64  # oneDNN keeps a compiled product for every number of rows that it has seen (LOG)
 ROOM = 0.7  # share of the memory that a training step may be expected to need before activations are computed again
 OPTIMIZER_NUMBERS = 4  # kept per weight in float32: itself, its gradient, two moments
@@ -36,8 +37,10 @@ def plan_execution(config: EnergyConfig, devices: DeviceManager, weights: int, r
     """
     compiled, compiled_reason = _choose_compiled(config, devices)
     checkpointed, memory_reason = _choose_checkpointed(config, devices, weights, rows)
+    graphed = config.compile == "graphs"
     bucket = CPU_BFLOAT16_ROWS if (devices.device.type, devices.precision) == ("cpu", "bfloat16") else 1
-    return ExecutionPlan(Execution(compiled, checkpointed, bucket), f"{compiled_reason}; {memory_reason}")
+    bucket = GRAPHED_ROWS if graphed else bucket
+    return ExecutionPlan(Execution(compiled, graphed, checkpointed, bucket), f"{compiled_reason}; {memory_reason}")
 
 
 def expected_bytes(config: EnergyConfig, number_bytes: int, weights: int, rows: int, checkpointed: bool) -> int:
@@ -67,10 +70,12 @@ def _number_bytes(devices: DeviceManager) -> int:
 
 def _choose_compiled(config: EnergyConfig, devices: DeviceManager) -> tuple[bool, str]:
     missing = devices.compiler_missing()
-    if config.compile == "on" and missing:
-        raise ValueError(f"compile = 'on': {missing}; install it, or give auto or off")
+    if config.compile == "graphs" and devices.device.type != "cuda":
+        raise ValueError(f"compile = 'graphs': CUDA graphs need a CUDA card, this is {devices.device}; give on or off")
+    if config.compile in ("on", "graphs") and missing:
+        raise ValueError(f"compile = {config.compile!r}: {missing}; install it, or give auto or off")
     if config.compile != "auto":
-        return config.compile == "on", f"compile {config.compile}, as asked"
+        return config.compile != "off", f"compile {config.compile}, as asked"
     if devices.device.type != "cuda":
         return False, "not compiled: it gains little on this device"
     return not missing, f"not compiled: {missing}" if missing else "compiled"
