@@ -29,10 +29,16 @@ def regroup(moving: Tensor, accepted: Tensor) -> Regrouping:
         accepted: (F, K) bool, children that start.
     """
     survivors, newborn = torch.stack((moving.sum(), accepted.sum())).tolist()
-    stay = torch.nonzero_static(moving, size=survivors).squeeze(1)
-    slot = torch.nonzero_static(accepted.flatten(), size=newborn).squeeze(1)
+    stay, slot = _rows_of(moving, survivors), _rows_of(accepted.flatten(), newborn)
     children = max(1, accepted.shape[1])
     return Regrouping(stay, slot // children, slot % children, survivors == len(moving) and newborn == 0)
+
+
+def _rows_of(mask: Tensor, count: int) -> Tensor:
+    """(count,) int64 the rows of a mask that are true, without waiting for the device."""
+    if mask.device.type == "mps":  # has no nonzero_static
+        return mask.nonzero().squeeze(1)
+    return torch.nonzero_static(mask, size=count).squeeze(1)
 
 
 class RegroupHidden(torch.autograd.Function):
