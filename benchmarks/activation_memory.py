@@ -1,8 +1,8 @@
 """What does a flow-step keep for the backward pass, and how does memory grow with the steps of a run?
 
 Measured by watching every storage that an operation creates: `kept` is what is alive after the forward pass and was not
-before it, `peak` the most that was alive at once during forward and backward (weights and gradients included), both
-shared out over the flow-steps of the run where per flow-step. Batch 1 but for `debug`, whose batch is 8.
+before it, `peak` the most that was alive at once during forward and backward, weights and gradients included. `predicted`
+is what `energy-flow info` and `checkpointing = auto` reckon with. Batch 1 but for `debug`, whose batch is 8.
 
     python benchmarks/activation_memory.py [--presets debug] [--precision float32 bfloat16] [--initial-steps 4 8 16]
 """
@@ -22,6 +22,7 @@ from torch.utils._pytree import tree_leaves
 
 from energy_flow.config import EnergyConfig, create_config
 from energy_flow.core import Execution, create_processor
+from energy_flow.core.accounting import kept_bytes
 from energy_flow.utils import DeviceManager
 
 COLUMNS = (
@@ -83,6 +84,7 @@ def measure(config: EnergyConfig, batch: int, checkpointed: bool) -> list[object
         steps,
         flow_steps,
         kept / flow_steps,
+        kept_bytes(config, 2 if devices.precision == "bfloat16" else 4, checkpointed),
         kept / 2**20,
         (peak + weights) / 2**20,
     ]

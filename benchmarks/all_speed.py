@@ -26,8 +26,7 @@ ON_CUDA = [
 ON_CPU = [
     "step_floor.py --precision float32 bfloat16",
     "preset_step.py --batch 1 --precision bfloat16 --checkpointing on off",
-    "activation_memory.py",
-    "activation_memory.py --presets debug --precision bfloat16 --initial-steps 3 9 --results {results}/steps",
+    "activation_memory.py --initial-steps 4 8",
 ]
 
 
