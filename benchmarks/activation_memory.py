@@ -1,7 +1,7 @@
 """What does a flow-step keep for the backward pass, and how does memory grow with the steps of a run?
 
 Measured by watching every storage that an operation creates: `kept` is what is alive after the forward pass and was not
-before it, `peak` the most that was alive at once during forward and backward, weights and gradients included. `predicted`
+before it, `peak` the most alive at once during forward and backward, weights and gradients included. `predicted`
 is what `energy-flow info` and `checkpointing = auto` reckon with. Batch 1 but for `debug`, whose batch is 8.
 
     python benchmarks/activation_memory.py [--presets debug] [--precision float32 bfloat16] [--initial-steps 4 8 16]

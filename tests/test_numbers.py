@@ -179,7 +179,18 @@ def test_out_of_memory_halves_the_micro_batch_and_keeps_the_step(tmp_path, monke
     small.fit(data())
     assert (result.steps, len(seen.steps)) == (12, 12)
     assert torch.equal(large.predict(data().test.inputs), small.predict(data().test.inputs))
+    assert "out of memory: activations are computed again in the backward pass from now on" in caplog.text
+    assert large.processor.execution.checkpointed
     assert "out of memory: 4 micro-batches from now on, the batch stays" in caplog.text
+
+
+def test_what_is_kept_stays_kept_where_it_was_asked_for(monkeypatch, caplog) -> None:
+    trainer, _ = trainer_of(checkpointing="off")
+    run_out_of_memory(trainer, 4, monkeypatch)
+    trainer.fit(data())
+    assert not trainer.processor.execution.checkpointed
+    assert "out of memory: 2 micro-batches" in caplog.text
+    assert "computed again" not in caplog.text
 
 
 def test_a_single_row_that_does_not_fit_is_an_error(monkeypatch) -> None:

@@ -14,7 +14,7 @@ from .regroup import Regrouping
 
 
 class FlowPool:
-    """Hidden states of at most R flows, twice, and room for the two products of a layer.
+    """Hidden states of at most R flows, zeros at first, a second set of them, and room for the two products of a layer.
 
     Args:
         layers: L.

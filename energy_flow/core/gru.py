@@ -167,13 +167,12 @@ def open_gates(from_input: Tensor, from_state: Tensor, before: Tensor) -> tuple[
 def _advance_in_place(
     inputs: Tensor, weights: tuple[LayerWeights, ...], pool: FlowPool, at_rest: bool
 ) -> tuple[Tensor, Tensor]:
-    """The step without gradients: what `StackedGRUStep` computes, in the pool's slots."""
+    """The step without gradients: what `StackedGRUStep` computes, in the pool's slots, which start at zeros."""
     states, below = pool.states(inputs.shape[0]), inputs
     for weight, state in zip(weights, states, strict=True):
         from_input, from_state = pool.products(inputs.shape[0])
         torch.addmm(weight.bias_ih, below, weight.weight_ih.t(), out=from_input)
         if at_rest:
-            state.zero_()
             from_state.copy_(weight.bias_hh.expand_as(from_state))
         else:
             torch.addmm(weight.bias_hh, state, weight.weight_hh.t(), out=from_state)
