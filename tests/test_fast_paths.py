@@ -55,9 +55,10 @@ def hold(law, examples: int, strategy: st.SearchStrategy) -> None:
 
 @pytest.mark.parametrize("name", LAWS)
 def test_laws_hold_padded_and_checkpointed(name: str) -> None:
-    hold(LAWS[name], 20, cases(executions=EAGER))
+    hold(LAWS[name], 12, cases(executions=EAGER))
 
 
+@pytest.mark.slow
 @needs_compiler
 @compiling
 @pytest.mark.parametrize("name", LAWS)
@@ -131,6 +132,7 @@ def test_checkpointing_changes_no_bit(autocast: bool) -> None:
     assert all(map(torch.equal, kept, again))
 
 
+@pytest.mark.slow
 @needs_compiler
 @compiling
 def test_compiled_equals_eager_in_float32() -> None:
@@ -184,6 +186,7 @@ def test_what_cannot_be_compiled_is_an_error_and_no_silent_fallback(monkeypatch)
     assert compiled_update() is compiled_update()
 
 
+@pytest.mark.slow
 @needs_compiler
 @compiling
 def test_graphed_equals_eager() -> None:

@@ -74,6 +74,7 @@ def test_two_processes_compute_what_one_does(tmp_path) -> None:
             assert other[name] == pytest.approx(line[name], rel=1e-4, abs=1e-6), name
 
 
+@pytest.mark.slow
 def test_a_batch_of_fewer_rows_than_processes(tmp_path) -> None:
     fields = {"batch_size": 29, "learning_rate": 1e-3}  # the last batch of an epoch has one row
     assert codes(train(1, tmp_path / "one", **fields)) == [0]
@@ -148,6 +149,7 @@ def test_what_goes_wrong_on_one_process_is_met_by_all(tmp_path) -> None:
     assert kept["inputs"].shape == (8, 12)
 
 
+@pytest.mark.slow
 def test_more_processes_than_rows_of_a_batch_are_refused(tmp_path) -> None:
     for code, words in train(9, tmp_path / "run")[:1]:
         assert code != 0
