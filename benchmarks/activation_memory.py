@@ -22,7 +22,7 @@ from torch.utils._pytree import tree_leaves
 
 from energy_flow.config import EnergyConfig, create_config
 from energy_flow.core import Execution, create_processor
-from energy_flow.core.accounting import kept_bytes
+from energy_flow.core.execution.cost import kept_bytes
 from energy_flow.utils import DeviceManager
 
 COLUMNS = (

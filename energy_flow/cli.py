@@ -18,7 +18,7 @@ from rich.console import Console
 from .config import EnergyConfig, create_config
 from .config.base_config import read_fields
 from .core import create_processor
-from .core.accounting import kept_bytes, measure_cost
+from .core.execution.cost import kept_bytes, measure_cost
 from .data import TASKS, PairData, PairSet, load_data
 from .data.sources import SHIPPED, data_settings, load_matrices
 from .data.wordnet import read_queries

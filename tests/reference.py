@@ -75,7 +75,13 @@ class Reference:
         config, weights = self.config, self.weights
         total = self.columns * self.rows * config.energy_dim
         gain = math.sqrt(total / config.input_embedding_dim)
-        energies = weights["mapper.input_weight"] @ (embedding / weights["mapper.input_rms"]) * gain
+        scaled = embedding / weights["mapper.input_rms"]
+        if config.mapping == "tied":
+            width = config.input_embedding_dim // (self.columns * self.rows)
+            chunks = [scaled[start : start + width] for start in range(0, len(scaled), width)]
+            energies = torch.cat([weights["mapper.input_weight"] @ chunk for chunk in chunks]) * gain
+        else:
+            energies = weights["mapper.input_weight"] @ scaled * gain
         flows = []
         for row in range(self.rows):
             for column in range(self.columns):
@@ -166,7 +172,11 @@ class Reference:
         heads = linear(normed * weights["carrier.norm.weight"] + weights["carrier.norm.bias"], weights, "carrier.heads")
         channels = config.energy_dim
         gate, delta = heads[:channels], heads[channels : 2 * channels]
-        move, split = 0.1 * heads[2 * channels : 2 * channels + 3], heads[2 * channels + 3 :]
+        if config.mover == "straight":
+            ahead, split = 0.1 * heads[2 * channels], heads[2 * channels + 1 :]
+            move = [torch.zeros((), dtype=torch.float64)] * 2 + [ahead]
+        else:
+            move, split = 0.1 * heads[2 * channels : 2 * channels + 3], heads[2 * channels + 3 :]
         energy = flow.energy / (1 + torch.exp(-(gate + 5.0))) + delta
         jump = max(1, math.ceil(Fraction(config.lattice_depth - 1, config.initial_steps)))
         bias = math.log(math.exp(max(jump - 1, 0.05)) - 1)
@@ -193,26 +203,28 @@ class Reference:
     def features(self, flow: Flow, field_of_site: dict[int, Tensor], whole: Tensor) -> Tensor:
         config = self.config
         extents = (config.lattice_width, config.lattice_height, config.lattice_depth)
-        parts = [
-            torch.stack(
-                [
-                    2 * c / (extent - 1) - 1 if extent > 1 else 2 * c - 1
-                    for c, extent in zip(flow.position, extents, strict=True)
-                ]
-            ),
-            flow.energy,
-        ]
         column, row = self.patch(flow)
-        if config.features == "site":
-            parts.append(field_of_site[row * self.columns + column])
-        if config.features == "neighbours":
-            for y in (row - 1, row, row + 1):
-                for x in (column - 1, column, column + 1):
-                    inside = 0 <= x < self.columns and 0 <= y < self.rows
-                    parts.append(field_of_site[y * self.columns + x] if inside else torch.zeros_like(whole))
-        if config.features != "none":
-            parts.append(whole)
-        return torch.cat(parts)
+        around = [(x, y) for y in (row - 1, row, row + 1) for x in (column - 1, column, column + 1)]
+        pieces = {
+            "coordinates": [
+                torch.stack(
+                    [
+                        2 * c / (extent - 1) - 1 if extent > 1 else 2 * c - 1
+                        for c, extent in zip(flow.position, extents, strict=True)
+                    ]
+                )
+            ],
+            "energy": [flow.energy],
+            "site": [field_of_site[row * self.columns + column]],
+            "neighbours": [
+                field_of_site[y * self.columns + x]
+                if 0 <= x < self.columns and 0 <= y < self.rows
+                else torch.zeros_like(whole)
+                for x, y in around
+            ],
+            "sample": [whole],
+        }
+        return torch.cat([part for name in config.features for part in pieces[name]])
 
     def perceive(self, flows: list[Flow]) -> tuple[dict[int, Tensor], Tensor]:
         """Mean energy by mass and mass, per site and for the sample (its mass per site)."""
@@ -264,7 +276,10 @@ class Reference:
                 energy = torch.zeros(config.energy_dim, dtype=torch.float64)
                 mass = torch.zeros((), dtype=torch.float64)
                 for flow in result.arrived:
-                    weight = hat(flow.position[0], self.nodes_x, column) * hat(flow.position[1], self.nodes_y, row)
+                    if config.reader == "nearest":
+                        weight = torch.tensor(float(self.patch(flow) == (column, row)), dtype=torch.float64)
+                    else:
+                        weight = hat(flow.position[0], self.nodes_x, column) * hat(flow.position[1], self.nodes_y, row)
                     energy = energy + weight * flow.energy
                     mass = mass + weight * flow.mass
                 energies.append(energy / mass if float(mass.detach()) > 1 else energy)
@@ -272,7 +287,10 @@ class Reference:
         result.site_mass = masses
         total = self.columns * self.rows * config.energy_dim
         gain = math.sqrt(config.output_embedding_dim / total)
-        return self.weights["mapper.output_weight"] @ torch.cat(energies) * (gain * self.weights["mapper.output_rms"])
+        gain = gain * self.weights["mapper.output_rms"]
+        if config.mapping == "tied":
+            return torch.cat([self.weights["mapper.output_weight"] @ energy for energy in energies]) * gain
+        return self.weights["mapper.output_weight"] @ torch.cat(energies) * gain
 
     @staticmethod
     def record(result: SampleResult, step: int, flows: list[Flow], event: str) -> None:

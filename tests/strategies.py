@@ -11,6 +11,7 @@ from torch import Tensor
 from energy_flow.config import EnergyConfig
 from energy_flow.core import Execution, FlowProcessor, create_processor
 
+PIECE_NAMES = ("coordinates", "energy", "site", "neighbours", "sample")
 SMALL = {"carrier_hidden_size": 4, "carrier_num_layers": 1, "neuron_hidden_dim": 5, "neuron_output_dim": 3}
 
 
@@ -45,7 +46,8 @@ def build_model(config: EnergyConfig, seed: int, dtype: torch.dtype = torch.floa
             weight += spread * torch.randn(weight.shape, generator=generator, dtype=torch.float64).to(dtype)
         channels = config.energy_dim
         processor.carrier.heads.bias[:channels] -= 4.0  # gates in the middle, so that energy fades
-        processor.carrier.heads.weight[2 * channels : 2 * channels + 3] *= 10  # moves of several sites
+        moves = slice(2 * channels, 2 * channels + processor.carrier.mover.width)
+        processor.carrier.heads.weight[moves] *= 10  # moves of several sites
         processor.mapper.input_rms.fill_(1.0)
         processor.mapper.output_rms.fill_(1.0)
     return processor
@@ -56,7 +58,9 @@ def configs(draw: st.DrawFn, deepest: int = 6) -> EnergyConfig:
     width, height = draw(st.integers(1, 6)), draw(st.integers(1, 5))
     sites = draw(st.integers(1, min(width, 3))), draw(st.integers(1, min(height, 3)))
     num_sites = sites[0] * sites[1]
-    width_in, width_out = draw(st.integers(1, 2 * num_sites)), draw(st.integers(1, 2 * num_sites))
+    mapping = draw(st.sampled_from(["local", "mixed", "tied"]))
+    unit = num_sites if mapping == "tied" else 1
+    width_in, width_out = (unit * draw(st.integers(1, 2 * num_sites // unit)) for _ in range(2))
     energy_threshold = draw(st.sampled_from([0.0, 0.05, 0.3, 0.7]))
     return EnergyConfig(
         lattice_width=width,
@@ -66,7 +70,7 @@ def configs(draw: st.DrawFn, deepest: int = 6) -> EnergyConfig:
         input_embedding_dim=width_in,
         output_embedding_dim=width_out,
         energy_dim=draw(st.integers(2, 3)),
-        mapping=draw(st.sampled_from(["local", "mixed"])),
+        mapping=mapping,
         max_active_flows=num_sites + draw(st.integers(0, 6)),
         energy_threshold=energy_threshold,
         spawn_threshold=energy_threshold + draw(st.sampled_from([0.05, 0.3, 0.8])),
@@ -74,7 +78,16 @@ def configs(draw: st.DrawFn, deepest: int = 6) -> EnergyConfig:
         max_children=draw(st.integers(0, 3)),
         initial_steps=draw(st.integers(1, deepest)),
         max_jump=draw(st.sampled_from([None, 1, 2])),
-        features=draw(st.sampled_from(["none", "sample", "site", "neighbours"])),
+        features=tuple(
+            draw(
+                st.one_of(
+                    st.sampled_from([("coordinates", "energy", "neighbours", "sample"), ("coordinates", "energy")]),
+                    st.lists(st.sampled_from(PIECE_NAMES), min_size=1, unique=True),
+                )
+            )
+        ),
+        mover=draw(st.sampled_from(["free", "free", "straight"])),
+        reader=draw(st.sampled_from(["bilinear", "bilinear", "nearest"])),
         carrier_hidden_size=draw(st.integers(2, 4)),
         carrier_num_layers=draw(st.integers(1, 2)),
         neuron_hidden_dim=3,
@@ -85,6 +98,6 @@ def configs(draw: st.DrawFn, deepest: int = 6) -> EnergyConfig:
 def cases(
     deepest: int = 6,
     configurations: st.SearchStrategy[EnergyConfig] | None = None,
-    executions: st.SearchStrategy[Execution] = st.just(Execution()),  # noqa: B008  (frozen)
+    executions: st.SearchStrategy[Execution] = st.sampled_from([Execution(), Execution(fused=False)]),  # noqa: B008  (frozen)
 ) -> st.SearchStrategy[Case]:
     return st.builds(Case, configurations or configs(deepest), st.integers(0, 10_000), st.integers(1, 3), executions)

@@ -7,14 +7,15 @@ import torch
 
 from energy_flow.config import EnergyConfig, create_config
 from energy_flow.core import EnergyLattice, SimpleNeuron, create_processor
-from energy_flow.core.energy_lattice import site_nodes
-from energy_flow.core.features import neighbour_table
+from energy_flow.core.execution.regroup import RegroupHidden, group_rows
 from energy_flow.core.flows import ARRIVED, FADED, MOVING, Arrivals
-from energy_flow.core.regroup import regroup
+from energy_flow.core.perceived import neighbour_table
+from energy_flow.core.readers import site_nodes
 
 from .strategies import build_model
 from .test_laws import BUSY
 
+SPACING = torch.tensor([2.0, 2.5, 1.0])  # cells of a site spacing along x and y, and a cell along z
 LATTICE = EnergyLattice(BUSY)  # 6 x 5 x 7 cells, 3 x 2 sites: nodes x 1, 3, 5 and y 1, 3
 
 
@@ -23,7 +24,7 @@ def arrivals(positions: list[list[float]], energies: list[list[float]], masses: 
     zeros = torch.zeros(count, dtype=torch.long)
     energy = torch.tensor(energies) if energies else torch.ones(count, 4)
     mass = torch.ones(count) if masses is None else torch.tensor(masses)
-    return Arrivals(energy, mass, torch.tensor(positions), zeros, zeros + 1)
+    return Arrivals(energy, mass, torch.tensor(positions), zeros)
 
 
 def test_nodes_are_the_cells_nearest_to_the_middle_of_each_patch() -> None:
@@ -57,17 +58,17 @@ def test_neighbour_table_lists_the_3_x_3_around() -> None:
     assert table[3].tolist() == [6, 0, 1, 6, 3, 4, 6, 6, 6]
 
 
-def test_advance_snaps_inside_and_stays_continuous_on_the_face() -> None:
+def test_settling_snaps_inside_and_stays_continuous_on_the_face() -> None:
     position = torch.tensor([[1.0, 1.0, 0.0], [1.0, 1.0, 5.0], [5.0, 1.0, 0.0], [0.0, 0.0, 2.0]])
     stride = torch.tensor([[0.7, 0.0, 1.4], [0.7, 0.1, 1.4], [3.0, -9.0, 1.0], [0.0, 0.0, 90.0]])
-    moved = LATTICE.advance(position, stride)
+    moved = LATTICE.settle(position + stride * SPACING)
     expected = [[2.0, 1.0, 1.0], [2.4, 1.25, 6.0], [5.0, 0.0, 1.0], [0.0, 0.0, 6.0]]
     torch.testing.assert_close(moved, torch.tensor(expected))
 
 
-def test_advance_passes_the_gradient_straight_through() -> None:
+def test_settling_passes_the_gradient_straight_through() -> None:
     stride = torch.tensor([[0.3, 0.3, 1.2]], requires_grad=True)
-    LATTICE.advance(torch.tensor([[3.0, 2.0, 1.0]]), stride).sum().backward()
+    LATTICE.settle(torch.tensor([[3.0, 2.0, 1.0]]) + stride * SPACING).sum().backward()
     assert stride.grad is not None
     torch.testing.assert_close(stride.grad, torch.tensor([[2.0, 2.5, 1.0]]))
 
@@ -112,18 +113,24 @@ def test_can_spawn_and_spawn() -> None:
     assert torch.equal(children.position, parents.position)
 
 
+def after_of(carrier, hidden, group) -> torch.Tensor:
+    after = RegroupHidden.apply(hidden, carrier.child_offset, group)
+    assert isinstance(after, torch.Tensor)
+    return after
+
+
 def test_hidden_states_are_handed_on_to_survivors_and_children() -> None:
     """Values and gradients equal those of a gather and a sum."""
     carrier = create_processor(BUSY).double().carrier
     hidden = torch.randn(2, 5, 8, dtype=torch.float64, requires_grad=True)
     moving = torch.tensor([True, False, True, True, False])
     accepted = torch.tensor([[True, True], [False, True], [False, False], [True, False], [False, False]])
-    group = regroup(moving, accepted)
+    group = group_rows(moving, accepted, survivors=3, newborn=4)
     assert group.stay.tolist() == [0, 2, 3]
     assert (group.parent.tolist(), group.child.tolist()) == ([0, 0, 1, 3], [0, 1, 1, 0])
-    assert not group.unchanged
+    assert torch.equal(carrier.child_states(hidden[:, group.parent], group.child), after_of(carrier, hidden, group)[:, 3:])
 
-    after = carrier.hand_on(hidden, group)
+    after = after_of(carrier, hidden, group)
     expected = torch.cat((hidden[:, [0, 2, 3]], hidden[:, [0, 0, 1, 3]] + carrier.child_offset[:, [0, 1, 1, 0]]), dim=1)
     torch.testing.assert_close(after, expected, rtol=0, atol=0)
     pull = torch.randn_like(after)
@@ -135,10 +142,14 @@ def test_hidden_states_are_handed_on_to_survivors_and_children() -> None:
 
 
 def test_rows_are_left_alone_where_nobody_leaves_or_comes() -> None:
-    everyone, nobody = torch.ones(4, dtype=torch.bool), torch.zeros(4, 2, dtype=torch.bool)
-    assert regroup(everyone, nobody).unchanged
-    assert not regroup(everyone, torch.eye(4, 2, dtype=torch.bool)).unchanged
-    assert not regroup(everyone[:4] & (torch.arange(4) > 0), nobody).unchanged
+    processor = create_processor(BUSY.replace(max_children=0))
+    result = processor.step(processor.launch(torch.ones(2, 12)))
+    assert result.flows is result.moved
+    assert result.counts == (12, 0, 0, 0)
+    weak = processor.launch(torch.ones(2, 12) * torch.tensor([[1.0], [1e-3]]))
+    result = processor.step(weak)
+    assert result.flows.sample.tolist() == [0] * 6
+    assert result.counts == (6, 0, 6, 0)
 
 
 def test_propagate_flow_gives_the_next_position_or_none() -> None:

@@ -63,7 +63,7 @@ def test_split_conserves_energy_and_mass(case: Case) -> None:
     for flows, result in walk(case):
         state = processor.lattice.perceive(flows)
         signals = processor.neuron(processor.neuron.compute_features(flows.position, flows.energy, state))
-        unsplit = processor.carrier(signals, flows.energy, flows.hidden)[0].energy_value
+        unsplit = processor.carrier(signals, flows.energy, flows.hidden, flows.position)[0].energy_value
         before = torch.zeros(flows.batch, unsplit.shape[1] + 1, dtype=torch.float64)
         before.index_add_(0, flows.sample, torch.cat((unsplit, flows.mass[:, None]), dim=1))
         after = torch.zeros_like(before)

@@ -1,31 +1,44 @@
 """Configuration: frozen, validated, explicit."""
 
+from . import presets as _presets
 from .base_config import BaseConfig
 from .energy_config import EnergyConfig
 from .presets import (
-    DEBUG_CONFIG,
-    EXPERIMENT_CONFIG,
-    OPTIMIZED_CONFIG,
     PRESETS,
-    TINY_CONFIG,
     create_config,
     create_debug_config,
     create_experiment_config,
     create_optimized_config,
     create_tiny_config,
 )
+from .registry import FACES, MOVERS, PIECES, READERS, Registry
+
+DEBUG_CONFIG: EnergyConfig
+EXPERIMENT_CONFIG: EnergyConfig
+OPTIMIZED_CONFIG: EnergyConfig
+TINY_CONFIG: EnergyConfig
 
 __all__ = [
     "DEBUG_CONFIG",
     "EXPERIMENT_CONFIG",
+    "FACES",
+    "MOVERS",
     "OPTIMIZED_CONFIG",
+    "PIECES",
     "PRESETS",
+    "READERS",
     "TINY_CONFIG",
     "BaseConfig",
     "EnergyConfig",
+    "Registry",
     "create_config",
     "create_debug_config",
     "create_experiment_config",
     "create_optimized_config",
     "create_tiny_config",
 ]
+
+
+def __getattr__(name: str) -> EnergyConfig:
+    """The presets as constants, made when they are asked for."""
+    return _presets.__getattr__(name)

@@ -159,7 +159,11 @@ def _match(value: Any, hint: Any) -> tuple[bool, Any]:
 
 
 def _match_tuple(value: Any, hints: tuple[Any, ...]) -> tuple[bool, Any]:
-    if not isinstance(value, (list, tuple)) or len(value) != len(hints):
+    if not isinstance(value, (list, tuple)):
+        return False, value
+    if hints[-1:] == (...,):
+        hints = hints[:1] * len(value)
+    if len(value) != len(hints):
         return False, value
     matches = [_match(item, hint) for item, hint in zip(value, hints, strict=True)]
     return all(matched for matched, _ in matches), tuple(converted for _, converted in matches)
@@ -182,5 +186,5 @@ def _describe(hint: Any) -> str:
     if typing.get_origin(hint) is typing.Literal:
         return "one of " + ", ".join(map(str, typing.get_args(hint)))
     if typing.get_origin(hint) is tuple:
-        return "a list of " + ", ".join(_describe(item) for item in typing.get_args(hint))
+        return "a list of " + ", ".join(_describe(item) for item in typing.get_args(hint) if item is not ...)
     return {int: "a whole number", float: "a finite number", bool: "true or false", str: "a text"}.get(hint, str(hint))

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .base_config import BaseConfig
+from .registry import FACES, MOVERS, PIECES, READERS
 
-Features = Literal["none", "sample", "site", "neighbours"]
-Mapping = Literal["local", "mixed"]
 Optimizer = Literal["adam", "adamw"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Nonfinite = Literal["stop", "skip"]
@@ -43,8 +42,9 @@ class EnergyConfig(BaseConfig):
     """Length of an output embedding."""
     energy_dim: int = 16
     """Energy channels: the length of a flow's energy vector."""
-    mapping: Mapping = "local"
-    """Start of the faces: each site gets its own chunk of the embedding, or a random view of the whole."""
+    mapping: str = "local"
+    """The faces: local (each site gets its own chunk of the embedding), mixed (a random view of the whole), tied (its
+    own chunk, through one pair of matrices that all sites share), or a face of your own."""
     learn_faces: bool = True
     """Whether the maps between embeddings and sites train."""
 
@@ -62,8 +62,13 @@ class EnergyConfig(BaseConfig):
     """Steps that an untrained flow takes to the output face, at most the depth - 1."""
     max_jump: int | None = None
     """Most cells that a flow may move along z in one step; null is no limit."""
-    features: Features = "neighbours"
-    """What a neuron perceives of the other flows: nothing, the sample, its site too, its neighbours too."""
+    features: tuple[str, ...] = ("coordinates", "energy", "neighbours", "sample")
+    """What a neuron perceives, piece by piece: coordinates, energy, site (mean energy and mass of its site column),
+    neighbours (those of the 3 x 3 columns around), sample (those of the whole sample), or pieces of your own."""
+    mover: str = "free"
+    """How a flow moves: free (sideways and ahead, as its carrier decides), straight (ahead only), or one of your own."""
+    reader: str = "bilinear"
+    """How the output face is read: bilinear (an arrival goes to the four nearest sites), nearest, or one of your own."""
 
     carrier_hidden_size: int = 1024
     """Hidden size of the carrier's GRU."""
@@ -142,14 +147,33 @@ class EnergyConfig(BaseConfig):
     time_limit_minutes: float | None = None
     """Minutes after which training saves and stops; null is no limit."""
 
+    def __post_init__(self) -> None:
+        if isinstance(self.features, str):  # one word, as in configurations of version 0.1
+            object.__setattr__(self, "features", FEATURE_SETS.get(self.features, (self.features,)))
+        super().__post_init__()
+
     def validate(self) -> None:
         """Check ranges and the rules between fields."""
         for names, least in _AT_LEAST.items():
             for name in names.split():
                 _require(getattr(self, name) >= least, name, getattr(self, name), f"give at least {least}")
+        self._validate_names()
         self._validate_sites()
         self._validate_flows()
         self._validate_training()
+
+    def _validate_names(self) -> None:
+        for registry, names in (
+            (PIECES, self.features),
+            (FACES, (self.mapping,)),
+            (MOVERS, (self.mover,)),
+            (READERS, (self.reader,)),
+        ):
+            for name in names:
+                registry.require(name)
+        twice = [name for name in self.features if self.features.count(name) > 1]
+        _require(not twice, "features", list(self.features), "name every piece once")
+        _require(bool(self.features), "features", list(self.features), "name one piece at least, such as energy")
 
     def _validate_sites(self) -> None:
         columns, rows = self.sites
@@ -234,6 +258,11 @@ class EnergyConfig(BaseConfig):
         return self.lattice_width * self.lattice_height * self.lattice_depth
 
     @property
+    def can_split(self) -> bool:
+        """Whether a flow may ever ask for a child."""
+        return self.max_children > 0
+
+    @property
     def carrier_input_dim(self) -> int:
         """Input width of the GRU: the neuron's output and the energy."""
         return self.neuron_output_dim + self.energy_dim
@@ -259,6 +288,14 @@ class EnergyConfig(BaseConfig):
         names = ("mse", "cosine", "contrastive", "cross_entropy")
         return {name: getattr(self, f"loss_{name}") for name in names if getattr(self, f"loss_{name}") > 0}
 
+
+FEATURE_SETS = {
+    "none": ("coordinates", "energy"),
+    "sample": ("coordinates", "energy", "sample"),
+    "site": ("coordinates", "energy", "site", "sample"),
+    "neighbours": ("coordinates", "energy", "neighbours", "sample"),
+}
+"""The lists of pieces that a single word stands for in `features`."""
 
 RUN_ONLY = (
     "checkpointing",

@@ -84,7 +84,12 @@ def create_optimized_config(**changes: Any) -> EnergyConfig:
     return create_config("optimized", **changes)
 
 
-TINY_CONFIG = create_tiny_config()
-DEBUG_CONFIG = create_debug_config()
-EXPERIMENT_CONFIG = create_experiment_config()
-OPTIMIZED_CONFIG = create_optimized_config()
+def __getattr__(name: str) -> EnergyConfig:
+    """`TINY_CONFIG`, `DEBUG_CONFIG`, `EXPERIMENT_CONFIG` and `OPTIMIZED_CONFIG`, made when they are asked for.
+
+    A configuration checks its names against the registries, which are filled after this module is imported.
+    """
+    preset = name.removesuffix("_CONFIG").lower()
+    if name.endswith("_CONFIG") and name == name.upper() and preset in PRESETS:
+        return create_config(preset)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

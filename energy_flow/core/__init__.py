@@ -1,12 +1,16 @@
-"""The physics: flows, neuron, carrier, lattice, faces, and the processor that steps them."""
+"""The physics: flows, neuron, carrier, lattice, faces, and the processor that steps them; `execution` is how it runs."""
 
-from .dense_part import Execution
 from .embedding_mapper import EmbeddingMapper
 from .energy_carrier import CarrierOutput, EnergyCarrier
 from .energy_lattice import EnergyLattice
+from .execution import Execution
+from .faces import Face
 from .flow_processor import FlowProcessor, create_processor
 from .flows import FlowResult, Flows, FlowStatistics, FlowTrace, LatticeState, StepResult
 from .gru import StackedGRUCell
+from .movers import Mover
+from .perceived import Piece, Seen
+from .readers import Reader
 from .simple_neuron import SimpleNeuron
 
 __all__ = [
@@ -15,12 +19,17 @@ __all__ = [
     "EnergyCarrier",
     "EnergyLattice",
     "Execution",
+    "Face",
     "FlowProcessor",
     "FlowResult",
     "FlowStatistics",
     "FlowTrace",
     "Flows",
     "LatticeState",
+    "Mover",
+    "Piece",
+    "Reader",
+    "Seen",
     "SimpleNeuron",
     "StackedGRUCell",
     "StepResult",

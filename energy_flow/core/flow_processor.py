@@ -1,4 +1,4 @@
-"""The step of all flows, and the one loop.
+"""The step of all flows, the one loop, and the model that holds the parts.
 
 Shapes: `B` samples, `F` rows, `E` embedding width, `S` sites, `C` energy channels, `K` children.
 """
@@ -9,23 +9,74 @@ import torch
 from torch import Tensor, nn
 
 from ..config import EnergyConfig
-from .dense_part import DensePart, Execution
+from .constants import seeded_start
 from .embedding_mapper import EmbeddingMapper
-from .energy_carrier import CarrierOutput, EnergyCarrier
+from .energy_carrier import EnergyCarrier
 from .energy_lattice import EnergyLattice
-from .flow_pool import FlowPool
+from .execution import Execution, Executor, as_rows, refuse_transforms
 from .flows import ARRIVED, FADED, MOVING, FlowResult, Flows, StepResult
-from .gru import LayerWeights
 from .ledger import RunLedger
-from .regroup import Regrouping, regroup
 from .simple_neuron import SimpleNeuron
-from .splitting import SplitPlan, plan_splits
+from .splitting import keep_rest, plan_splits
+
+
+class Step:
+    """One step of all flows of all samples, made anew for every run.
+
+    Args:
+        processor: the model; its parts are looked up now.
+    """
+
+    def __init__(self, processor: FlowProcessor) -> None:
+        self.config, self.most_flows = processor.config, processor.most_flows
+        self.lattice, self.carrier = processor.lattice, processor.carrier
+        self.executor = Executor(processor.lattice, processor.neuron, processor.carrier, processor.execution)
+
+    def __call__(self, flows: Flows) -> StepResult:
+        """Perceive, update, split, move, fade, arrive: state in, state out.
+
+        `docs/physics.md` has the equations in this order. The order of the rows does not matter, and the flows that
+        come in are not changed.
+
+        Args:
+            flows: those that take the step.
+        """
+        state = self.executor.perceive(flows)
+        output, hidden = self.executor.update(flows, state)
+        plan = plan_splits(flows, output.spawn_levels, self.config, self.most_flows)
+        energy, mass = keep_rest(output.energy_value, flows.mass, output.spawn_shares, plan.accepted)
+        moved = flows._replace(
+            energy=energy,
+            mass=mass,
+            position=self.lattice.settle(output.next_position),
+            hidden=hidden,
+            age=flows.age + 1,
+            next_id=plan.next_id,
+        )
+        outcome = self._outcome(moved)
+        group, counts = self.executor.count(moved, outcome, plan.accepted)
+        if group is None:
+            return StepResult(moved, moved, outcome, plan.refused, counts)
+        hidden = self.executor.regroup(hidden, group)
+        children = self.carrier.spawn(
+            flows.rows(group.parent, hidden[:, counts.moving :])._replace(next_id=plan.next_id),
+            energy=output.spawn_energies[group.parent, group.child],
+            share=output.spawn_shares[group.parent, group.child],
+            flow_id=plan.flow_id[group.parent, group.child],
+        )
+        live = moved.rows(group.stay, hidden[:, : counts.moving]).join(children, hidden)
+        return StepResult(live, moved, outcome, plan.refused, counts)
+
+    def _outcome(self, moved: Flows) -> Tensor:
+        outcome = torch.where(self.lattice.at_output(moved.position), ARRIVED, MOVING)
+        return torch.where(moved.level < self.config.energy_threshold, FADED, outcome)
 
 
 class FlowProcessor(nn.Module):
     """The whole model: embedding in, flows through the lattice, embedding out.
 
-    It builds the carrier and the mapper itself, so that one `state_dict` holds every parameter.
+    It builds the carrier and the mapper itself, so that one `state_dict` holds every parameter; their weights follow
+    from `config.seed`.
 
     Args:
         lattice: the geometry.
@@ -38,9 +89,12 @@ class FlowProcessor(nn.Module):
         self.config = config
         self.lattice = lattice
         self.neuron = neuron
-        self.carrier = EnergyCarrier(config)
-        self.mapper = EmbeddingMapper(config)
-        self.execute(Execution())
+        with seeded_start(config.seed, "carrier and faces") as device:
+            self.carrier = EnergyCarrier(config)
+            self.mapper = EmbeddingMapper(config)
+        self.carrier.to(device)
+        self.mapper.to(device)
+        self.execution = Execution()
         self.limit_training_flows(config.max_active_flows)
 
     def forward(self, embeddings: Tensor) -> Tensor:
@@ -51,39 +105,57 @@ class FlowProcessor(nn.Module):
         """Send embeddings through the lattice.
 
         Args:
-            embeddings: (B, E in), floating.
+            embeddings: (B, E in), floating; a tensor or an array of any precision on any device.
             record: keep the trace of every flow.
 
         Raises:
             ValueError: another shape or an integer dtype.
             FloatingPointError: a position is NaN, so its flow never arrives.
+            NotImplementedError: within `torch.vmap` or `torch.jit.trace`, which cannot follow flows that come and go.
         """
-        _check_input(embeddings, self.config.input_embedding_dim)
-        self._dense.begin()
-        flows = self.launch(embeddings)
-        ledger, weights = RunLedger(flows, record), self.carrier.gru.weights()
-        pool = self._dense.pool(flows.batch * self.config.max_active_flows, weights)
-        for taken in range(self.config.max_steps):
-            result = self._step(flows, weights, pool, at_rest=taken == 0)
+        refuse_transforms(embeddings)
+        embeddings = as_rows(embeddings, self.config.input_embedding_dim, self.mapper.input_weight)
+        step, flows = Step(self), self.launch(embeddings)
+        ledger = RunLedger(flows, record)
+        step.executor.begin(flows)
+        for _ in range(self.config.max_steps):
+            result = step(flows)
             ledger.observe(result)
             flows = result.flows
             if not flows.size:
-                break
-        if flows.size:
-            raise FloatingPointError(
-                f"{flows.size} flows are still inside the lattice after {self.config.max_steps} steps, more than its "
-                "depth allows: their positions are not finite; look for NaN in the input or the weights"
-            )
-        return self._gather(ledger, embeddings.shape[0])
+                return self._gather(ledger, result, flows.batch)
+        raise FloatingPointError(
+            f"{flows.size} flows are still inside the lattice after {self.config.max_steps} steps, more than its "
+            "depth allows: their positions are not finite; look for NaN in the input or the weights"
+        )
+
+    def launch(self, embeddings: Tensor) -> Flows:
+        """(B, E in) embeddings to the flows at the input face, one per site."""
+        return self.lattice.place_initial_energy(self.mapper.to_sites(embeddings))
+
+    def step(self, flows: Flows) -> StepResult:
+        """Advance all flows by one step; see `Step`, which `run` repeats."""
+        return Step(self)(flows)
+
+    def propagate_flow(self, flow: Flows, position: Tensor) -> Tensor | None:
+        """Advance a single flow by one step, as if it were alone in the lattice.
+
+        Args:
+            flow: one row.
+            position: (3,) cells, where the flow is.
+
+        Returns:
+            (3,) its new position, or None where it faded.
+        """
+        if flow.size != 1:
+            raise ValueError(f"flow has {flow.size} rows; give one, or use step() for many")
+        alone = flow._replace(position=position.view(1, 3), sample=flow.sample * 0, next_id=flow.next_id[:1])
+        result = self.step(alone)
+        return None if result.counts.faded else result.moved.position[0]
 
     def execute(self, execution: Execution) -> None:
         """Choose how the dense part runs from now on."""
-        self._dense = DensePart(self.neuron, self.carrier, execution)
-
-    @property
-    def execution(self) -> Execution:
-        """How the dense part runs."""
-        return self._dense.execution
+        self.execution = execution
 
     def limit_training_flows(self, flows: int) -> None:
         """Let at most so many flows live in a sample while the model trains (`train()`), down from `max_active_flows`.
@@ -103,104 +175,14 @@ class FlowProcessor(nn.Module):
         """Most flows that live at once in a sample."""
         return self._training_flows if self.training else self.config.max_active_flows
 
-    def launch(self, embeddings: Tensor) -> Flows:
-        """(B, E in) embeddings to the flows at the input face, one per site."""
-        return self.lattice.place_initial_energy(self.mapper.to_sites(embeddings))
-
-    def step(self, flows: Flows) -> StepResult:
-        """Advance all flows of all samples by one step: perceive, update, split, move, fade, arrive.
-
-        A pure function of `flows` and the weights; the order of the rows does not matter.
-        """
-        return self._step(flows, self.carrier.gru.weights(), None, at_rest=False)
-
-    def _step(
-        self, flows: Flows, weights: tuple[LayerWeights, ...], pool: FlowPool | None, at_rest: bool
-    ) -> StepResult:
-        """The step.
-
-        Args:
-            flows: those that take it.
-            weights: of the GRU.
-            pool: where the hidden states are, and change in place; None where the step is to be a pure function.
-            at_rest: all hidden states are known to be zeros, as at launch.
-        """
-        state = self.lattice.perceive(flows)
-        features = self.neuron.compute_features(flows.position, flows.energy, state)
-        output, hidden = self._dense(features, flows.energy, None if at_rest else flows.hidden, weights, pool)
-        plan = plan_splits(flows, output.spawn_levels, self.config, self.most_flows)
-        kept = 1 - (output.spawn_shares * plan.accepted).sum(1)
-        moved = flows._replace(
-            energy=output.energy_value * kept.unsqueeze(1),
-            mass=flows.mass * kept.detach(),
-            position=self.lattice.advance(flows.position, output.next_position),
-            hidden=hidden,
-            age=flows.age + 1,
-            next_id=flows.next_id + plan.started,
-        )
-        outcome = self._outcome(moved)
-        live, born = self._next_rows(flows, moved, output, plan, regroup(outcome == MOVING, plan.accepted), pool)
-        return StepResult(live, moved, outcome, live.since(live.size - born), plan.refused)
-
-    def propagate_flow(self, flow: Flows, position: Tensor) -> Tensor | None:
-        """Advance a single flow by one step, as if it were alone in the lattice.
-
-        Args:
-            flow: one row.
-            position: (3,) cells, where the flow is.
-
-        Returns:
-            (3,) its new position, or None where it faded.
-        """
-        if flow.size != 1:
-            raise ValueError(f"flow has {flow.size} rows; give one, or use step() for many")
-        alone = flow._replace(position=position.view(1, 3), sample=flow.sample * 0, next_id=flow.next_id[:1])
-        result = self.step(alone)
-        return None if bool(result.outcome == FADED) else result.moved.position[0]
-
-    def _next_rows(
-        self,
-        before: Flows,
-        moved: Flows,
-        output: CarrierOutput,
-        plan: SplitPlan,
-        group: Regrouping,
-        pool: FlowPool | None,
-    ) -> tuple[Flows, int]:
-        """Those still inside the lattice, then the newborn in the cells that their parents left; how many these are."""
-        if group.unchanged:
-            return moved, 0
-        hidden = self.carrier.hand_on(moved.hidden, group, pool)
-        survivors, newborn = len(group.stay), len(group.parent)
-        children = self.carrier.spawn(
-            before.rows(group.parent, hidden[:, survivors:])._replace(next_id=moved.next_id),
-            energy=output.spawn_energies[group.parent, group.child],
-            share=output.spawn_shares[group.parent, group.child],
-            flow_id=plan.flow_id[group.parent, group.child],
-        )
-        return moved.rows(group.stay, hidden[:, :survivors]).join(children, hidden), newborn
-
-    def _outcome(self, moved: Flows) -> Tensor:
-        outcome = torch.where(self.lattice.at_output(moved.position), ARRIVED, MOVING)
-        return torch.where(moved.level < self.config.energy_threshold, FADED, outcome)
-
-    def _gather(self, ledger: RunLedger, batch: int) -> FlowResult:
-        arrivals = ledger.arrivals()
-        energies, site_mass = self.lattice.collect_output_energy(arrivals, batch)
-        return FlowResult(self.mapper.to_embedding(energies), ledger.statistics(arrivals, site_mass), ledger.trace())
+    def _gather(self, ledger: RunLedger, result: StepResult, batch: int) -> FlowResult:
+        energies, site_mass = self.lattice.collect_output_energy(ledger.arrivals(result), batch)
+        output = self.mapper.to_embedding(energies)
+        if torch.is_grad_enabled():  # where no child was born: DistributedDataParallel waits for every gradient
+            output = output + 0 * self.carrier.child_offset.sum().to(output.dtype)
+        return FlowResult(output, ledger.statistics(site_mass, self.config.energy_dim), ledger.trace())
 
 
 def create_processor(config: EnergyConfig) -> FlowProcessor:
-    """Build lattice, neuron and processor with the weights of `config.seed`; the global RNG is left alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        return FlowProcessor(EnergyLattice(config), SimpleNeuron(config), config)
-
-
-def _check_input(embeddings: Tensor, width: int) -> None:
-    if embeddings.dim() != 2 or embeddings.shape[1] != width or embeddings.shape[0] == 0:
-        raise ValueError(
-            f"embeddings has shape {tuple(embeddings.shape)}; the model expects (rows, {width}) with at least one row"
-        )
-    if not embeddings.is_floating_point():
-        raise ValueError(f"embeddings has dtype {embeddings.dtype}; convert them with .float()")
+    """Build lattice, neuron and processor with the weights of `config.seed`; no global generator is touched."""
+    return FlowProcessor(EnergyLattice(config), SimpleNeuron(config), config)

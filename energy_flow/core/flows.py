@@ -11,6 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .constants import wide_dtype
+
 # What became of a flow in a step.
 MOVING, ARRIVED, FADED = 0, 1, 2
 # Trace events: the three outcomes, and the two ways in which a flow begins.
@@ -61,7 +63,12 @@ class Flows(NamedTuple):
         )
 
     def join(self, other: Flows, hidden: Tensor) -> Flows:
-        """These rows, then those of `other`, whose counters count; `hidden` is that of all of them together."""
+        """These rows, then those of `other`, with the counters `next_id` of `other`.
+
+        Args:
+            other: rows of the same samples.
+            hidden: (L, F, N) the states of all rows together.
+        """
         joined = {
             name: torch.cat((getattr(self, name), getattr(other, name)))
             for name in Flows._fields
@@ -76,8 +83,11 @@ class Flows(NamedTuple):
 
 
 def level_of(energy: Tensor) -> Tensor:
-    """RMS over the channels: (..., C) -> (...). It decides and is reported; no gradient flows through it."""
-    return energy.detach().square().mean(-1).sqrt()
+    """RMS over the channels: (..., C) -> (...), in float32 at least.
+
+    It decides and is reported; no gradient flows through it.
+    """
+    return torch.linalg.vector_norm(energy.detach(), dim=-1, dtype=wide_dtype(energy.dtype)) / energy.shape[-1] ** 0.5
 
 
 class LatticeState(NamedTuple):
@@ -88,6 +98,8 @@ class LatticeState(NamedTuple):
 
     site: Tensor  # (F,)  int64, the flow's site column
     sample: Tensor  # (F,)  int64
+    mass: Tensor  # (F,)
+    age: Tensor  # (F,)  int64, steps since launch or birth
     columns: Tensor  # (B, S, C + 1)  mean energy and mass of every site column
     whole: Tensor  # (B, C + 1)  mean energy of the sample and its mass per site
 
@@ -99,7 +111,15 @@ class Arrivals(NamedTuple):
     mass: Tensor  # (A,)
     position: Tensor  # (A, 3)  cells; x and y are continuous
     sample: Tensor  # (A,)  int64
-    age: Tensor  # (A,)  int64, steps from launch or birth to arrival
+
+
+class Counts(NamedTuple):
+    """What happened in a step, over the whole batch, as plain numbers."""
+
+    moving: int  # flows that are still inside the lattice
+    arrived: int  # flows that reached the output face
+    faded: int  # flows that fell below the energy threshold
+    born: int  # children that started
 
 
 class StepResult(NamedTuple):
@@ -108,19 +128,28 @@ class StepResult(NamedTuple):
     flows: Flows  # live after the step: those still inside the lattice, then the newborn
     moved: Flows  # all rows of the step, after it, in the order in which they came
     outcome: Tensor  # (F,)  int64: MOVING, ARRIVED or FADED, for each row of `moved`
-    children: Flows  # those that started in this step, in the cell that their parent left
     refused: Tensor  # (B,)  int64, children that the budget refused
+    counts: Counts
+
+    @property
+    def children(self) -> Flows:
+        """Those that started in this step, in the cell that their parent left."""
+        return self.flows.since(self.flows.size - self.counts.born)
 
     @property
     def arrivals(self) -> Arrivals:
         """Those that reached the output face in this step."""
-        return arrivals_of(self.moved, self.outcome)
+        if self.counts.arrived == self.moved.size:
+            return Arrivals(*(getattr(self.moved, name) for name in Arrivals._fields))
+        index = rows_where(self.outcome == ARRIVED, self.counts.arrived)
+        return Arrivals(*(getattr(self.moved, name).index_select(0, index) for name in Arrivals._fields))
 
 
-def arrivals_of(moved: Flows, outcome: Tensor) -> Arrivals:
-    """The rows of `moved` whose outcome (F,) is ARRIVED."""
-    index = (outcome == ARRIVED).nonzero().squeeze(1)
-    return Arrivals(*(getattr(moved, name).index_select(0, index) for name in Arrivals._fields))
+def rows_where(mask: Tensor, count: int) -> Tensor:
+    """(count,) int64 the rows of a mask (F,) that are true, whose number is known: without waiting for the device."""
+    if mask.device.type == "mps":  # has no nonzero_static
+        return mask.nonzero().squeeze(1)
+    return torch.nonzero_static(mask, size=count).squeeze(1)
 
 
 class FlowStatistics(NamedTuple):
@@ -136,7 +165,7 @@ class FlowStatistics(NamedTuple):
     arrived_mass: Tensor  # (B,)  of the launched mass (S), what reached the output face
     faded_mass: Tensor  # (B,)  of the launched mass, what faded
     faded_energy: Tensor  # (B, C)  the energy that was lost with the faded flows
-    path_length: Tensor  # (B,)  mean steps of the arrived flows, 0 where none arrived
+    path_length: Tensor  # (B,)  mean steps from launch to arrival, a child's with its parent's; 0 where none arrived
     coverage: Tensor  # (B,)  share of the sites of the output face that received mass
 
     @property

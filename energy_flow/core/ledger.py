@@ -5,12 +5,10 @@ Shapes: `T` steps, `B` samples, `S` sites, `C` energy channels, `R` rows of all 
 
 from __future__ import annotations
 
-from functools import cached_property
-
 import torch
 from torch import Tensor
 
-from .flows import ARRIVED, BORN, FADED, LAUNCHED, Arrivals, Flows, FlowStatistics, FlowTrace, StepResult, arrivals_of
+from .flows import ARRIVED, BORN, FADED, LAUNCHED, Arrivals, Flows, FlowStatistics, FlowTrace, StepResult, rows_where
 from .splitting import count_per_sample
 
 
@@ -21,54 +19,70 @@ class RunLedger:
     """
 
     def __init__(self, launched: Flows, record: bool) -> None:
-        self._launched = _without_hidden(launched)
-        self._moved: list[Flows] = []
-        self._outcomes: list[Tensor] = []
+        self._batch = launched.batch
+        self._sample: list[Tensor] = []
+        self._level: list[Tensor] = []
+        self._outcome: list[Tensor] = []
         self._refused: list[Tensor] = []
+        self._next_id = [launched.next_id]
+        self._arrivals: list[Arrivals] = []
+        self._faded: list[Tensor] = []
+        self._faded_sample: list[Tensor] = []
         self._records: list[FlowTrace] | None = [] if record else None
         self._record(0, launched, torch.full_like(launched.sample, LAUNCHED))
 
     def observe(self, result: StepResult) -> None:
         """Note down one step."""
-        self._moved.append(_without_hidden(result.moved))
-        self._outcomes.append(result.outcome)
+        moved = result.moved
+        self._sample.append(moved.sample)
+        self._level.append(moved.level)
+        self._outcome.append(result.outcome)
         self._refused.append(result.refused)
-        self._record(len(self._moved), result.moved, result.outcome)
-        self._record(len(self._moved), result.children, torch.full_like(result.children.sample, BORN))
+        self._next_id.append(moved.next_id)
+        if result.counts.arrived:
+            self._arrivals.append(result.arrivals)
+        if result.counts.faded:
+            lost = rows_where(result.outcome == FADED, result.counts.faded)
+            rows = torch.cat((moved.mass.unsqueeze(1), moved.energy.detach().to(moved.mass.dtype)), dim=1)
+            self._faded.append(rows.index_select(0, lost))
+            self._faded_sample.append(moved.sample.index_select(0, lost))
+        self._record(len(self._outcome), moved, result.outcome)
+        if self._records is not None:
+            self._record(len(self._outcome), result.children, torch.full_like(result.children.sample, BORN))
 
-    def arrivals(self) -> Arrivals:
-        """All that reached the output face in the run, with their gradients."""
-        return arrivals_of(self._all, self._outcome)
+    def arrivals(self, result: StepResult) -> Arrivals:
+        """All that reached the output face in the run, with their gradients; `result` is that of any step."""
+        parts = self._arrivals or [result.arrivals]
+        return Arrivals(*(torch.cat(column) if len(parts) > 1 else column[0] for column in zip(*parts, strict=True)))
 
-    def statistics(self, arrivals: Arrivals, site_mass: Tensor) -> FlowStatistics:
+    def statistics(self, site_mass: Tensor, channels: int) -> FlowStatistics:
         """Close the books.
 
         Args:
-            arrivals: all that reached the output face.
             site_mass: (B, S) mass that each site of the output face received.
+            channels: C.
         """
-        batch, steps, dtype = self._launched.batch, len(self._moved), site_mass.dtype
-        sample, faded = self._all.sample, self._outcome == FADED
-        place = torch.cat([moved.sample + step * batch for step, moved in enumerate(self._moved)])
-        marks = (torch.ones_like(faded), self._all.level, self._outcome == ARRIVED, faded)
-        sums = _sum_rows(torch.stack([mark.to(dtype) for mark in marks], dim=1), place, steps * batch)
-        live, level, arrived, ended = sums.view(steps, batch, 4).unbind(2)
-        lost = torch.cat((self._all.mass.unsqueeze(1), self._all.energy.detach()), dim=1) * faded.unsqueeze(1)
-        lost = _sum_rows(lost, sample, batch)
-        next_id = torch.stack([self._launched.next_id, *(moved.next_id for moved in self._moved)])
-        ages = count_per_sample(arrivals.sample, batch, arrivals.age)
+        batch, steps, dtype = self._batch, len(self._outcome), site_mass.dtype
+        outcome, level = torch.cat(self._outcome), torch.cat(self._level)
+        place = torch.cat([sample + step * batch for step, sample in enumerate(self._sample)])
+        marks = torch.stack((torch.ones_like(level), level, outcome == ARRIVED, outcome == FADED), dim=1).to(dtype)
+        live, level, arrived, faded = _sum_rows(marks, place, steps * batch).view(steps, batch, 4).unbind(2)
+        lost = site_mass.new_zeros(batch, channels + 1)
+        if self._faded:
+            lost = _sum_rows(torch.cat(self._faded), torch.cat(self._faded_sample), batch)
+        when = torch.arange(1, steps + 1, device=outcome.device, dtype=dtype).unsqueeze(1)
         return FlowStatistics(
             live=live.long(),
             mean_level=level / live.clamp_min(1),
             arrived=arrived.long(),
-            faded=ended.long(),
-            spawned=next_id.diff(dim=0),
+            faded=faded.long(),
+            spawned=torch.stack(self._next_id).diff(dim=0),
             refused=torch.stack(self._refused),
-            launched=count_per_sample(self._launched.sample, batch),
+            launched=count_per_sample(self._sample[0], batch),
             arrived_mass=site_mass.sum(1),
             faded_mass=lost[:, 0],
             faded_energy=lost[:, 1:],
-            path_length=ages.to(dtype) / arrived.sum(0).clamp_min(1),
+            path_length=(arrived * when).sum(0) / arrived.sum(0).clamp_min(1),
             coverage=(site_mass > 0).to(dtype).mean(1),
         )
 
@@ -78,17 +92,6 @@ class RunLedger:
             return None
         return FlowTrace(*(torch.cat(column) for column in zip(*self._records, strict=True)))
 
-    @cached_property
-    def _all(self) -> Flows:
-        """The rows of all steps, without their hidden states."""
-        first = self._moved[0]
-        kept = [name for name in Flows._fields if name not in ("hidden", "next_id")]
-        return first._replace(**{name: torch.cat([getattr(moved, name) for moved in self._moved]) for name in kept})
-
-    @cached_property
-    def _outcome(self) -> Tensor:
-        return torch.cat(self._outcomes)
-
     def _record(self, step: int, flows: Flows, event: Tensor) -> None:
         if self._records is not None:
             when = torch.full_like(flows.sample, step)
@@ -96,10 +99,6 @@ class RunLedger:
             self._records.append(
                 FlowTrace(when, flows.sample, flows.flow_id, flows.parent_id, position, flows.level, flows.mass, event)
             )
-
-
-def _without_hidden(flows: Flows) -> Flows:
-    return flows._replace(hidden=flows.hidden.new_empty(0))
 
 
 def _sum_rows(rows: Tensor, place: Tensor, places: int) -> Tensor:

@@ -1,6 +1,6 @@
 """The neuron: what a cell makes of a flow that passes through it.
 
-Shapes: `F` rows, `C` energy channels, `P` perceived numbers (3 + C + lattice-state features).
+Shapes: `F` rows, `C` energy channels, `P` perceived numbers.
 """
 
 from __future__ import annotations
@@ -10,29 +10,32 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ..config import EnergyConfig
-from .features import FEATURES, neighbour_table
+from ..config import PIECES, EnergyConfig
+from .constants import seeded_start
 from .flows import LatticeState
+from .perceived import Piece, Seen, look_up
 
 
 class SimpleNeuron(nn.Module):
-    """One small network shared by all cells: coordinates, energy and surroundings to the carrier's input.
+    """One small network shared by all cells: what it perceives to the carrier's input.
 
-    `forward(features)` is `Linear -> GELU -> Linear`; `compute_features` makes its input.
+    `forward(features)` is `Linear -> GELU -> Linear`; `compute_features` makes its input, from the pieces that the
+    configuration names in `features`. Its weights follow from `config.seed`.
     """
-
-    half_extent: Tensor
-    neighbours: Tensor
 
     def __init__(self, config: EnergyConfig) -> None:
         super().__init__()
-        self._features = FEATURES[config.features]
-        self.input_dim = 3 + config.energy_dim + self._features.blocks * (config.energy_dim + 1)
-        self.perceive = nn.Linear(self.input_dim, config.neuron_hidden_dim)
-        self.project = nn.Linear(config.neuron_hidden_dim, config.neuron_output_dim)
-        extent = torch.tensor([config.lattice_width, config.lattice_height, config.lattice_depth]) - 1
-        self.register_buffer("half_extent", extent.clamp_min(1) / 2, persistent=False)
-        self.register_buffer("neighbours", neighbour_table(*config.sites), persistent=False)
+        with seeded_start(config.seed, "neuron") as device:
+            self.pieces = nn.ModuleList(PIECES[name](config) for name in config.features)
+            self.input_dim = sum(piece.width for piece in self.perceived)
+            self.perceive = nn.Linear(self.input_dim, config.neuron_hidden_dim)
+            self.project = nn.Linear(config.neuron_hidden_dim, config.neuron_output_dim)
+        self.to(device)
+
+    @property
+    def perceived(self) -> list[Piece]:
+        """The pieces, in the order of the configuration."""
+        return [piece for piece in self.pieces if isinstance(piece, Piece)]
 
     def compute_features(self, position: Tensor, energy: Tensor, lattice_state: LatticeState) -> Tensor:
         """Gather what the neuron perceives.
@@ -43,10 +46,11 @@ class SimpleNeuron(nn.Module):
             lattice_state: what all flows hold, from `EnergyLattice.perceive`.
 
         Returns:
-            (F, P): coordinates scaled to [-1, 1], energy, lattice-state features.
+            (F, P): each flow's row of every piece, side by side.
         """
-        coordinates = position / self.half_extent - 1
-        return torch.cat((coordinates, energy, self._features.gather(lattice_state, self.neighbours)), dim=1)
+        seen = Seen(position, energy, lattice_state)
+        rows = [look_up(piece, piece(seen), lattice_state) for piece in self.perceived]
+        return torch.cat([row.to(energy.dtype) for row in rows], dim=1)
 
     def forward(self, features: Tensor) -> Tensor:
         """(F, P) features to (F, neuron_output_dim) signals for the carrier."""

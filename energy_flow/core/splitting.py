@@ -19,7 +19,7 @@ class SplitPlan(NamedTuple):
 
     accepted: Tensor  # (F, K)  bool
     flow_id: Tensor  # (F, K)  int64, the id of each child that starts
-    started: Tensor  # (B,)  int64
+    next_id: Tensor  # (B,)  int64, the id of the sample's next child after this step
     refused: Tensor  # (B,)  int64, children that could have started but for the budget
 
 
@@ -35,6 +35,9 @@ def plan_splits(flows: Flows, spawn_levels: Tensor, config: EnergyConfig, most_f
         config: the budget for a step.
         most_flows: the budget of a sample, at most `max_active_flows`.
     """
+    if not config.can_split:
+        nobody = spawn_levels >= 0  # (F, 0)
+        return SplitPlan(nobody, nobody.long(), flows.next_id, torch.zeros_like(flows.next_id))
     newborn = (flows.age == 0) & (flows.parent_id >= 0)
     eligible = (spawn_levels >= 0) & ~newborn.unsqueeze(1)
     rank = _rank_in_sample(flows, torch.where(eligible, spawn_levels, -1.0))
@@ -43,8 +46,23 @@ def plan_splits(flows: Flows, spawn_levels: Tensor, config: EnergyConfig, most_f
     accepted = eligible & (rank < limit.index_select(0, flows.sample).unsqueeze(1))
     flow_id = flows.next_id.index_select(0, flows.sample).unsqueeze(1) + rank
     wanted = count_per_sample(flows.sample, flows.batch, eligible.sum(1))
-    started = count_per_sample(flows.sample, flows.batch, accepted.sum(1))
-    return SplitPlan(accepted, flow_id, started, wanted - started)
+    started = torch.minimum(wanted, limit)
+    return SplitPlan(accepted, flow_id, flows.next_id + started, wanted - started)
+
+
+def keep_rest(energy: Tensor, mass: Tensor, shares: Tensor, accepted: Tensor) -> tuple[Tensor, Tensor]:
+    """What is left to the parents: all that their children do not take, so that a split conserves energy and mass.
+
+    Args:
+        energy: (F, C) before the split.
+        mass: (F,) likewise.
+        shares: (F, K) of each child that may start.
+        accepted: (F, K) bool, which of them start.
+    """
+    if not shares.shape[1]:
+        return energy, mass
+    kept = 1 - (shares * accepted).sum(1)
+    return energy * kept.unsqueeze(1), mass * kept.detach().to(mass.dtype)
 
 
 def count_per_sample(sample: Tensor, batch: int, counts: Tensor | None = None) -> Tensor:

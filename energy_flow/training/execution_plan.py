@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from ..config import EnergyConfig
 from ..core import Execution
-from ..core.accounting import kept_bytes
+from ..core.execution.cost import kept_bytes
 from ..utils.device_manager import DeviceManager
 
 GRAPHED_ROWS = 256  # a CUDA graph is recorded for every number of rows: few of them

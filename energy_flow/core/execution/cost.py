@@ -7,9 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..config import EnergyConfig
-from .features import FEATURES
-from .flow_processor import FlowProcessor, create_processor
+from ...config import PIECES, EnergyConfig
+from ..flow_processor import FlowProcessor, create_processor
+from .weights import take_weights
 
 SMALL_BYTES = 200  # of a flow-step: position, mass, numbers of sample, flow and parent, and the addresses of neighbours
 
@@ -31,10 +31,10 @@ def measure_cost(config: EnergyConfig) -> ModelCost:
     parameters = {name: _count(part) for name, part in parts.items()}
     parameters["carrier child offset"] = carrier.child_offset.numel()
     parameters["faces"] = _count(processor.mapper)
-    gru_weights = sum(weight.numel() for name, weight in carrier.gru.named_parameters() if name.startswith("weight"))
+    taken = take_weights(neuron, carrier)
     products = {
-        "neuron": neuron.perceive.weight.numel() + neuron.project.weight.numel(),
-        "carrier GRU": gru_weights,
+        "neuron": taken.perceive.numel() + (0 if taken.project is None else taken.project[0].numel()),
+        "carrier GRU": sum(layer.weight_ih.numel() + layer.weight_hh.numel() for layer in taken.layers),
         "carrier heads": carrier.heads.weight.numel(),
         "faces": processor.mapper.input_weight.numel() + processor.mapper.output_weight.numel(),
     }
@@ -57,7 +57,7 @@ def _state_bytes(processor: FlowProcessor) -> int:
     return sum(value.numel() * value.element_size() for value in tensors) // flows.size
 
 
-def kept_bytes(config: EnergyConfig, number_bytes: int, checkpointed: bool) -> int:
+def kept_bytes(config: EnergyConfig, number_bytes: int, checkpointed: bool, gathered: bool = True) -> int:
     """What one flow-step keeps for the backward pass (`benchmarks/activation_memory.py` measures it).
 
     Args:
@@ -65,10 +65,14 @@ def kept_bytes(config: EnergyConfig, number_bytes: int, checkpointed: bool) -> i
         number_bytes: of a number in the dense part, 4 in float32 and 2 in bfloat16.
         checkpointed: the hidden states and what the neuron perceives alone, or all that the step needs: the states
             before and after, four gates a layer, and the heads' input before and after its norm.
+        gathered: every flow keeps its own row of all that is perceived, as the compiled form does; otherwise the
+            tables of sites are kept, a row for each site.
     """
     layers, channels = config.carrier_num_layers, config.energy_dim
     wide = layers if checkpointed else 6 * layers + 2
-    perceived = 3 + channels + FEATURES[config.features].blocks * (channels + 1)
+    pieces = [PIECES[name](config) for name in config.features]
+    perceived = sum(piece.width for piece in pieces if gathered or piece.of == "flow")
+    perceived += 0 if gathered else channels + 1
     return wide * config.carrier_hidden_size * number_bytes + 4 * (perceived + 4 * channels) + SMALL_BYTES
 
 

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+
+from ..flows import rows_where
 
 
 class Regrouping(NamedTuple):
@@ -18,27 +19,19 @@ class Regrouping(NamedTuple):
     stay: Tensor  # (A,) int64, rows that live on
     parent: Tensor  # (M,) int64, row of each newborn's parent
     child: Tensor  # (M,) int64, which of its parent's K children it is
-    unchanged: bool  # nobody left and nobody came: the rows are those of before
 
 
-def regroup(moving: Tensor, accepted: Tensor) -> Regrouping:
-    """Find the rows of the next step. This is the one place in a step that waits for the device: for two counts.
+def group_rows(moving: Tensor, accepted: Tensor, survivors: int, newborn: int) -> Regrouping:
+    """Find the rows of the next step.
 
     Args:
         moving: (F,) bool, flows that live on.
         accepted: (F, K) bool, children that start.
+        survivors: A.
+        newborn: M.
     """
-    survivors, newborn = torch.stack((moving.sum(), accepted.sum())).tolist()
-    stay, slot = _rows_of(moving, survivors), _rows_of(accepted.flatten(), newborn)
-    children = max(1, accepted.shape[1])
-    return Regrouping(stay, slot // children, slot % children, survivors == len(moving) and newborn == 0)
-
-
-def _rows_of(mask: Tensor, count: int) -> Tensor:
-    """(count,) int64 the rows of a mask that are true, without waiting for the device."""
-    if mask.device.type == "mps":  # has no nonzero_static
-        return mask.nonzero().squeeze(1)
-    return torch.nonzero_static(mask, size=count).squeeze(1)
+    slot, children = rows_where(accepted.flatten(), newborn), max(1, accepted.shape[1])
+    return Regrouping(rows_where(moving, survivors), slot // children, slot % children)
 
 
 class RegroupHidden(torch.autograd.Function):
@@ -54,13 +47,13 @@ class RegroupHidden(torch.autograd.Function):
         ctx.save_for_backward(group.stay, group.parent, group.child)
         ctx.shape, ctx.offset_shape, ctx.offset_dtype = hidden.shape, offset.shape, offset.dtype
         after = hidden.index_select(1, torch.cat((group.stay, group.parent)))
-        after[:, len(group.stay) :] += offset.index_select(1, group.child).to(hidden.dtype)
+        if len(group.parent):
+            after[:, len(group.stay) :] += offset.index_select(1, group.child).to(hidden.dtype)
         return after
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
-        """Gradients of the states and of the offsets."""
+        """Gradients of the states and of the offsets; linear, so that they can be differentiated again."""
         stay, parent, child = ctx.saved_tensors
         to_children = gradient[:, len(stay) :]
         hidden = gradient.new_zeros(ctx.shape)

@@ -1,0 +1,77 @@
+"""Open tables of named choices: a package, or its user, adds an entry, and the configuration accepts its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+Entry = TypeVar("Entry")
+Registered = TypeVar("Registered")
+
+
+class Registry(Generic[Entry]):
+    """Entries by their name.
+
+    Args:
+        field: the field of `EnergyConfig` that holds a name, or a list of names; it leads every message.
+        kind: what an entry is, in words.
+    """
+
+    def __init__(self, field: str, kind: str) -> None:
+        self.field, self.kind = field, kind
+        self._entries: dict[str, Entry] = {}
+
+    def register(self, name: str) -> Callable[[Registered], Registered]:
+        """A decorator that adds what it decorates under `name`.
+
+        Raises:
+            ValueError: the name is taken by something else.
+        """
+
+        def add(entry: Registered) -> Registered:
+            self.add(name, entry)  # type: ignore[arg-type]
+            return entry
+
+        return add
+
+    def add(self, name: str, entry: Entry) -> None:
+        """Add an entry; one that was defined at the same place, as by running a notebook's cell again, replaces it.
+
+        Raises:
+            ValueError: the name is taken by something else.
+        """
+        if name in self._entries and _place_of(self._entries[name]) != _place_of(entry):
+            raise ValueError(f"{self.kind} {name!r} is registered already; give yours another name")
+        self._entries[name] = entry
+
+    def require(self, name: str) -> None:
+        """Raise a ValueError where no entry has this name."""
+        if name not in self._entries:
+            raise ValueError(
+                f"{self.field} = {name!r}; no such {self.kind} is registered: give one of {', '.join(self)}, "
+                "or import the module that registers it first"
+            )
+
+    def __getitem__(self, name: str) -> Entry:
+        self.require(name)
+        return self._entries[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+def _place_of(entry: object) -> tuple[str, str]:
+    """Module and name of the definition."""
+    return getattr(entry, "__module__", ""), getattr(entry, "__qualname__", repr(entry))
+
+
+PIECES = Registry("features", "perceived piece")
+FACES = Registry("mapping", "face")
+MOVERS = Registry("mover", "mover")
+READERS = Registry("reader", "reader")

@@ -1,0 +1,66 @@
+"""Tables that follow from the configuration, and weights that follow from its seed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class Constant:
+    """A table made once on the CPU, and copied once to each device and dtype in which it is used.
+
+    It is no buffer: nothing that is done to a model's state changes it. So it is not averaged with the weights, keeps
+    its digits in a model of bfloat16, and is there in a model that was built on the device `meta`.
+
+    Args:
+        table: the numbers, on the CPU.
+    """
+
+    def __init__(self, table: Tensor) -> None:
+        self._table = table
+        self._copies: dict[tuple[torch.device, torch.dtype], Tensor] = {}
+
+    def like(self, tensor: Tensor) -> Tensor:
+        """The table on the device of `tensor`; a table of floating numbers also in its dtype."""
+        dtype = tensor.dtype if self._table.is_floating_point() else self._table.dtype
+        if self._table.device == tensor.device and self._table.dtype == dtype:
+            return self._table
+        if torch.compiler.is_compiling():
+            return self._table.to(tensor.device, dtype)
+        copy = self._copies.get((tensor.device, dtype))
+        if copy is None:
+            copy = self._copies[tensor.device, dtype] = self._table.to(tensor.device, dtype)
+        return copy
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_table": self._table, "_copies": {}}
+
+
+def wide_dtype(dtype: torch.dtype) -> torch.dtype:
+    """The dtype of positions and masses beside energies of `dtype`: float32 at least."""
+    return torch.promote_types(dtype, torch.float32)
+
+
+@contextmanager
+def seeded_start(seed: int, part: str) -> Iterator[torch.device]:
+    """While it is entered, modules are built on the CPU with weights that follow from seed and part.
+
+    torch's global generators are afterwards as they were, those of accelerators are never touched, and the same seed
+    gives the same weights whatever the default device is. Under `torch.device("meta")` nothing is drawn.
+
+    Yields:
+        the default device, to which the caller moves what it built.
+    """
+    device, before = torch.get_default_device(), torch.get_rng_state()
+    digest = hashlib.sha256(f"{seed} {part}".encode()).digest()
+    torch.default_generator.manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+    try:
+        with torch.device("meta" if device.type == "meta" else "cpu"):
+            yield device
+    finally:
+        torch.set_rng_state(before)

@@ -1,0 +1,68 @@
+"""What enters a run: rows from anybody, and the transforms of torch that a run can or cannot go through."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._C import _functorch
+from torch.autograd import forward_ad
+
+
+def as_rows(embeddings: Any, width: int, weight: Tensor) -> Tensor:
+    """Embeddings in the dtype and on the device of the model, with their gradient where they have one.
+
+    Args:
+        embeddings: (B, width), a tensor or an array.
+        width: that the model expects.
+        weight: of the model.
+
+    Raises:
+        ValueError: another shape, no row, or numbers that are not floating.
+    """
+    rows = embeddings if isinstance(embeddings, Tensor) else torch.as_tensor(embeddings)
+    if rows.dim() != 2 or rows.shape[1] != width or rows.shape[0] == 0:
+        raise ValueError(
+            f"embeddings has shape {tuple(rows.shape)}; the model expects (rows, {width}) with at least one row"
+        )
+    if not rows.is_floating_point():
+        raise ValueError(f"embeddings has dtype {rows.dtype}; convert them with .float()")
+    return rows.to(weight.device, weight.dtype)
+
+
+def refuse_transforms(embeddings: Any) -> None:
+    """Refuse the transforms that cannot follow flows which come and go.
+
+    Raises:
+        NotImplementedError: within `torch.vmap` over the embeddings, or `torch.jit.trace`.
+    """
+    if isinstance(embeddings, Tensor) and _is_batched(embeddings):
+        raise NotImplementedError(
+            "torch.vmap cannot run a lattice: how many flows live differs from sample to sample; give all samples "
+            "as the rows of one matrix, which runs them together"
+        )
+    if torch.jit.is_tracing():
+        raise NotImplementedError(
+            "torch.jit.trace would freeze the flows of its example; use torch.export, which takes the static form"
+        )
+
+
+def transforms_active() -> bool:
+    """Whether a transform of torch.func, or forward-mode differentiation, looks on: it needs torch's own operations."""
+    return _functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0
+
+
+def _is_batched(tensor: Tensor) -> bool:
+    while _functorch.is_functorch_wrapped_tensor(tensor):
+        if _functorch.is_batchedtensor(tensor):
+            return True
+        tensor = _functorch.get_unwrapped(tensor)
+    return False
+
+
+def numbers_of(counts: Tensor) -> list[int]:
+    """(n,) int64 as plain numbers. This is the one place in a step that waits for the device."""
+    while _functorch.is_functorch_wrapped_tensor(counts):
+        counts = _functorch.get_unwrapped(counts)
+    return counts.tolist()

@@ -1,0 +1,79 @@
+"""How a flow moves: from what the carrier's head says to the place where it wants to go, in an open registry.
+
+Shapes: `F` rows, `M` numbers that the mover takes from the carrier's head.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..config import MOVERS, EnergyConfig
+from .constants import Constant
+
+MOVE_SCALE = 0.1  # of the movement head; at 1 all flows ran into one site within 20 steps of training (LOG)
+SHORTEST_STRIDE = 0.05  # softplus(b) where paths start one cell a step: rounds to nothing, but has a gradient
+
+
+class Mover(nn.Module):
+    """Where flows want to go. The lattice keeps them inside and puts them into cells (`EnergyLattice.settle`).
+
+    Args:
+        config: the configuration of the model.
+    """
+
+    width: int  # M
+
+    def __init__(self, config: EnergyConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    def forward(self, head: Tensor, position: Tensor) -> Tensor:
+        """(F, M) numbers of the head, zeros at the start of training, and (F, 3) cells to (F, 3) cells; z must grow
+        by 1 at least.
+        """
+        raise NotImplementedError
+
+
+@MOVERS.register("free")
+class FreeMover(Mover):
+    """Sideways by `0.1 head` site spacings, ahead by `1 + softplus(0.1 head + b)` cells, at most `max_jump`.
+
+    `b` makes the path of an untrained flow `initial_steps` long.
+    """
+
+    width = 3
+
+    def __init__(self, config: EnergyConfig) -> None:
+        super().__init__(config)
+        columns, rows = config.sites
+        spacing = [config.lattice_width / columns, config.lattice_height / rows]
+        self.spacing = Constant(torch.tensor(spacing, dtype=torch.float64, device="cpu"))
+
+    def forward(self, head: Tensor, position: Tensor) -> Tensor:
+        """(F, 3) and (F, 3) cells to (F, 3) cells."""
+        move = head.to(position.dtype) * MOVE_SCALE
+        sideways = move[:, :2] * self.spacing.like(position)
+        return position + torch.cat((sideways, stride_of(move[:, 2:], self.config)), dim=1)
+
+
+@MOVERS.register("straight")
+class StraightMover(Mover):
+    """Ahead as `free` moves, and never sideways."""
+
+    width = 1
+
+    def forward(self, head: Tensor, position: Tensor) -> Tensor:
+        """(F, 1) and (F, 3) cells to (F, 3) cells."""
+        stride = stride_of(head.to(position.dtype) * MOVE_SCALE, self.config)
+        return torch.cat((position[:, :2], position[:, 2:] + stride), dim=1)
+
+
+def stride_of(wish: Tensor, config: EnergyConfig) -> Tensor:
+    """(F, 1) to cells along z: more than 1, at most `max_jump`, and at 0 the stride of an untrained path."""
+    shortest = max(config.initial_jump - 1.0, SHORTEST_STRIDE)
+    stride = 1 + F.softplus(wish + math.log(math.expm1(shortest)))  # softplus of the bias is the shortest
+    return stride if config.max_jump is None else stride.clamp_max(config.max_jump)

@@ -1,0 +1,155 @@
+"""What a neuron perceives: named pieces in an open registry, one small module each.
+
+Shapes: `F` rows, `B` samples, `S` sites (columns x rows, row by row), `C` energy channels, `w` width of a piece.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..config import PIECES, EnergyConfig
+from .constants import Constant
+from .flows import LatticeState
+
+
+class Seen(NamedTuple):
+    """What a piece may look at."""
+
+    position: Tensor  # (F, 3)  cells
+    energy: Tensor  # (F, C)
+    state: LatticeState  # what all flows hold
+
+
+class Piece(nn.Module):
+    """A part of what a neuron perceives.
+
+    A piece says what it is a table of: a row for each flow, for each site column, or for each sample. The neuron
+    looks a flow's row up in it, so that a table of sites is computed once for all flows of a column.
+
+    Args:
+        config: the configuration of the model.
+    """
+
+    of: ClassVar[Literal["flow", "site", "sample"]] = "flow"
+    width: int
+
+    def __init__(self, config: EnergyConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    def forward(self, seen: Seen) -> Tensor:
+        """(F, w), (B, S, w) or (B, w), as `of` says."""
+        raise NotImplementedError
+
+    def project(self, seen: Seen, weight: Tensor) -> Tensor:
+        """The table times the weight (H, w) that reads it; a piece may know a quicker way to the same product."""
+        return F.linear(self(seen).to(weight.dtype), weight)
+
+
+@PIECES.register("coordinates")
+class Coordinates(Piece):
+    """The flow's cell, every axis scaled to [-1, 1]."""
+
+    width = 3
+
+    def __init__(self, config: EnergyConfig) -> None:
+        super().__init__(config)
+        extent = [config.lattice_width, config.lattice_height, config.lattice_depth]
+        half = (torch.tensor(extent, dtype=torch.float64, device="cpu") - 1).clamp_min(1) / 2
+        self.half_extent = Constant(half)
+
+    def forward(self, seen: Seen) -> Tensor:
+        """(F, 3)."""
+        return seen.position / self.half_extent.like(seen.position) - 1
+
+
+@PIECES.register("energy")
+class Energy(Piece):
+    """The flow's own energy."""
+
+    def __init__(self, config: EnergyConfig) -> None:
+        super().__init__(config)
+        self.width = config.energy_dim
+
+    def forward(self, seen: Seen) -> Tensor:
+        """(F, C)."""
+        return seen.energy
+
+
+@PIECES.register("sample")
+class Sample(Piece):
+    """Mean energy of the whole sample, and its mass per site."""
+
+    of = "sample"
+
+    def __init__(self, config: EnergyConfig) -> None:
+        super().__init__(config)
+        self.width = config.energy_dim + 1
+
+    def forward(self, seen: Seen) -> Tensor:
+        """(B, C + 1)."""
+        return seen.state.whole
+
+
+@PIECES.register("site")
+class Site(Piece):
+    """Mean energy and mass of the flow's site column."""
+
+    of = "site"
+
+    def __init__(self, config: EnergyConfig) -> None:
+        super().__init__(config)
+        self.width = config.energy_dim + 1
+
+    def forward(self, seen: Seen) -> Tensor:
+        """(B, S, C + 1)."""
+        return seen.state.columns
+
+
+@PIECES.register("neighbours")
+class Neighbours(Piece):
+    """Mean energy and mass of the 3 x 3 site columns around the flow, row by row; zeros beyond the face."""
+
+    of = "site"
+
+    def __init__(self, config: EnergyConfig) -> None:
+        super().__init__(config)
+        self.width = 9 * (config.energy_dim + 1)
+        self.around = Constant(neighbour_table(*config.sites).flatten())
+
+    def forward(self, seen: Seen) -> Tensor:
+        """(B, S, 9 (C + 1))."""
+        batch, sites, width = seen.state.columns.shape
+        padded = F.pad(seen.state.columns, (0, 0, 0, 1))  # one column of zeros, which stands for "beyond the face"
+        return padded.index_select(1, self.around.like(padded)).view(batch, sites, 9 * width)
+
+    def project(self, seen: Seen, weight: Tensor) -> Tensor:
+        """(B, S, H): on a CPU a 3 x 3 convolution over the face, which does not write every column nine times."""
+        columns = seen.state.columns
+        if columns.device.type != "cpu":  # cuDNN would round float32 to TF32 unasked
+            return super().project(seen, weight)
+        batch, sites, width = columns.shape
+        across, down = self.config.sites
+        face = columns.to(weight.dtype).view(batch, down, across, width).permute(0, 3, 1, 2)
+        kernel = weight.view(-1, 3, 3, width).permute(0, 3, 1, 2)
+        return F.conv2d(face, kernel, padding=1).permute(0, 2, 3, 1).reshape(batch, sites, -1)
+
+
+def neighbour_table(columns: int, rows: int) -> Tensor:
+    """(S, 9) int64: the sites around each site, row by row, itself in the middle; S stands for "beyond the face"."""
+    sites = torch.arange(columns * rows, device="cpu").view(1, 1, rows, columns).double()
+    padded = F.pad(sites, (1, 1, 1, 1), value=float(columns * rows))
+    return F.unfold(padded, kernel_size=3)[0].T.long().contiguous()
+
+
+def look_up(piece: Piece, table: Tensor, state: LatticeState) -> Tensor:
+    """(F, ...) each flow's row of a piece's table, or of its product."""
+    if piece.of == "flow":
+        return table
+    if piece.of == "sample":
+        return table.index_select(0, state.sample)
+    return table.flatten(0, 1).index_select(0, state.sample * table.shape[1] + state.site)
