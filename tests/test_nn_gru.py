@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from energy_flow.core import StackedGRUCell
-from energy_flow.core.execution.gru_step import Gelu, StackedGRUStep
+from energy_flow.core.execution.gru_step import Signal, by_layer, written_out_step
 from energy_flow.core.simple_neuron import gelu
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
@@ -17,7 +17,7 @@ def equations(cell, inputs, hidden):
 
 
 def written_out(cell, inputs, hidden):
-    return StackedGRUStep.apply(inputs, hidden, *(weight for layer in cell.layer_weights() for weight in layer))
+    return written_out_step(inputs, hidden, cell.layer_weights())
 
 
 @pytest.mark.parametrize("form", [equations, written_out])
@@ -83,18 +83,20 @@ def test_gradients_that_are_written_out_can_be_differentiated_again(at_rest: boo
     flat = [weight.detach().requires_grad_() for layer in cell.layer_weights() for weight in layer]
 
     def function(inputs, states, *weights):
-        return StackedGRUStep.apply(inputs, None if at_rest else states, *weights)
+        return written_out_step(inputs, None if at_rest else states, by_layer(weights))
 
     assert torch.autograd.gradcheck(function, (x, hidden, *flat), fast_mode=True)
     assert torch.autograd.gradgradcheck(function, (x, hidden, *flat), fast_mode=True)
 
 
 def test_gelu_that_is_written_out_equals_the_equation_and_can_be_differentiated_twice() -> None:
-    x = torch.linspace(-6, 6, 50, dtype=torch.float64, requires_grad=True)
-    torch.testing.assert_close(Gelu.apply(x), torch.nn.functional.gelu(x))
+    x = torch.linspace(-6, 6, 50, dtype=torch.float64).view(10, 5).requires_grad_()
+    energy = torch.randn(10, 2, dtype=torch.float64, requires_grad=True)
+    expected = torch.cat((torch.nn.functional.gelu(x), energy), dim=1)
+    torch.testing.assert_close(Signal.apply(x, energy), expected)
     torch.testing.assert_close(gelu(x), torch.nn.functional.gelu(x))
-    assert torch.autograd.gradcheck(Gelu.apply, x)
-    assert torch.autograd.gradgradcheck(Gelu.apply, x)
+    assert torch.autograd.gradcheck(Signal.apply, (x, energy))
+    assert torch.autograd.gradgradcheck(Signal.apply, (x, energy))
 
 
 def test_gates_in_half_precision_keep_small_numbers() -> None:

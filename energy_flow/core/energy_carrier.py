@@ -79,15 +79,35 @@ class EnergyCarrier(nn.Module):
             energy: (F, C) before the step.
             position: (F, 3) cells.
         """
-        heads = self.heads(self.norm(top)).to(energy.dtype)
+        return self.act(self.heads(self.norm(top)).to(energy.dtype), energy, position)
+
+    def act(self, heads: Tensor, energy: Tensor, position: Tensor) -> CarrierOutput:
+        """From the heads to energy, movement and splits.
+
+        Args:
+            heads: (F, 2 C + M + K): gate, delta, move, split; zeros at the start of training.
+            energy: (F, C) before the step.
+            position: (F, 3) cells.
+        """
         gate, delta, move, split = heads.split(self._widths, dim=1)
         energy_value = torch.addcmul(delta, torch.sigmoid(gate + GATE_START), energy)
-        next_position = self.mover(move, position)
         shares = torch.sigmoid(split) / (self.config.max_children + 1)
+        return self.output_of(energy_value, self.mover(move, position), shares)
+
+    def output_of(self, energy_value: Tensor, next_position: Tensor, shares: Tensor) -> CarrierOutput:
+        """The structured output: what each child would take along, and whether it may start.
+
+        Args:
+            energy_value: (F, C) after the step.
+            next_position: (F, 3) cells.
+            shares: (F, K) of energy and mass, for each child.
+        """
+        if not self.config.can_split:
+            nothing = energy_value.detach().new_empty(len(shares), 0, energy_value.shape[1])
+            return CarrierOutput(energy_value, next_position, nothing, shares, shares.detach())
         spawn_energies = shares.unsqueeze(2) * energy_value.unsqueeze(1)
-        return CarrierOutput(
-            energy_value, next_position, spawn_energies, shares, self._spawn_levels(energy_value, spawn_energies)
-        )
+        levels = self._spawn_levels(energy_value, spawn_energies)
+        return CarrierOutput(energy_value, next_position, spawn_energies, shares, levels)
 
     def can_spawn(self, energy_level: Tensor) -> Tensor:
         """(F,) levels to (F,) bool: strong enough to start children."""
@@ -123,7 +143,5 @@ class EnergyCarrier(nn.Module):
     def _spawn_levels(self, energy: Tensor, spawn_energies: Tensor) -> Tensor:
         """A child may start where its parent can spawn and it would not fade at once."""
         levels = level_of(spawn_energies)
-        if not self.config.can_split:
-            return levels
         startable = self.can_spawn(level_of(energy)).unsqueeze(1) & (levels >= self.config.energy_threshold)
         return torch.where(startable, levels, -1.0)

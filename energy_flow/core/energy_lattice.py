@@ -80,7 +80,7 @@ class EnergyLattice(nn.Module):
             (F, 3) cells.
         """
         last = self.last.like(position)
-        target = torch.minimum(position.clamp_min(0), last)
+        target = position.clamp(torch.zeros_like(last), last)
         cell = nearest_cell(target)
         snapped = target + (cell - target.detach())
         on_face = torch.cat((target[:, :2], cell[:, 2:]), dim=1)

@@ -41,22 +41,23 @@ class Step:
         Args:
             flows: those that take the step.
         """
-        state = self.executor.perceive(flows)
-        output, hidden = self.executor.update(flows, state)
+        output, hidden = self.executor.update(flows)
         plan = plan_splits(flows, output.spawn_levels, self.config, self.most_flows)
         energy, mass = keep_rest(output.energy_value, flows.mass, output.spawn_shares, plan.accepted)
         moved = flows._replace(
             energy=energy,
             mass=mass,
-            position=self.lattice.settle(output.next_position),
+            position=self.executor.settle(output.next_position),
             hidden=hidden,
             age=flows.age + 1,
             next_id=plan.next_id,
         )
-        outcome = self._outcome(moved)
+        level = moved.level
+        outcome = torch.where(self.lattice.at_output(moved.position), ARRIVED, MOVING)
+        outcome = torch.where(level < self.config.energy_threshold, FADED, outcome)
         group, counts = self.executor.count(moved, outcome, plan.accepted)
         if group is None:
-            return StepResult(moved, moved, outcome, plan.refused, counts)
+            return StepResult(moved, moved, outcome, level, plan.refused, counts)
         hidden = self.executor.regroup(hidden, group)
         children = self.carrier.spawn(
             flows.rows(group.parent, hidden[:, counts.moving :])._replace(next_id=plan.next_id),
@@ -65,11 +66,7 @@ class Step:
             flow_id=plan.flow_id[group.parent, group.child],
         )
         live = moved.rows(group.stay, hidden[:, : counts.moving]).join(children, hidden)
-        return StepResult(live, moved, outcome, plan.refused, counts)
-
-    def _outcome(self, moved: Flows) -> Tensor:
-        outcome = torch.where(self.lattice.at_output(moved.position), ARRIVED, MOVING)
-        return torch.where(moved.level < self.config.energy_threshold, FADED, outcome)
+        return StepResult(live, moved, outcome, level, plan.refused, counts)
 
 
 class FlowProcessor(nn.Module):

@@ -128,6 +128,7 @@ class StepResult(NamedTuple):
     flows: Flows  # live after the step: those still inside the lattice, then the newborn
     moved: Flows  # all rows of the step, after it, in the order in which they came
     outcome: Tensor  # (F,)  int64: MOVING, ARRIVED or FADED, for each row of `moved`
+    level: Tensor  # (F,)  of each row of `moved`
     refused: Tensor  # (B,)  int64, children that the budget refused
     counts: Counts
 

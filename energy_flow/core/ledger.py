@@ -35,7 +35,7 @@ class RunLedger:
         """Note down one step."""
         moved = result.moved
         self._sample.append(moved.sample)
-        self._level.append(moved.level)
+        self._level.append(result.level)
         self._outcome.append(result.outcome)
         self._refused.append(result.refused)
         self._next_id.append(moved.next_id)

@@ -45,10 +45,6 @@ class Piece(nn.Module):
         """(F, w), (B, S, w) or (B, w), as `of` says."""
         raise NotImplementedError
 
-    def project(self, seen: Seen, weight: Tensor) -> Tensor:
-        """The table times the weight (H, w) that reads it; a piece may know a quicker way to the same product."""
-        return F.linear(self(seen).to(weight.dtype), weight)
-
 
 @PIECES.register("coordinates")
 class Coordinates(Piece):
@@ -119,24 +115,15 @@ class Neighbours(Piece):
     def __init__(self, config: EnergyConfig) -> None:
         super().__init__(config)
         self.width = 9 * (config.energy_dim + 1)
-        self.around = Constant(neighbour_table(*config.sites).flatten())
+        table = neighbour_table(*config.sites)
+        self.around = Constant(table.flatten())
+        self.inside = Constant((table < config.num_sites).double())  # (S, 9) 1 where a neighbour lies on the face
 
     def forward(self, seen: Seen) -> Tensor:
         """(B, S, 9 (C + 1))."""
         batch, sites, width = seen.state.columns.shape
         padded = F.pad(seen.state.columns, (0, 0, 0, 1))  # one column of zeros, which stands for "beyond the face"
         return padded.index_select(1, self.around.like(padded)).view(batch, sites, 9 * width)
-
-    def project(self, seen: Seen, weight: Tensor) -> Tensor:
-        """(B, S, H): on a CPU a 3 x 3 convolution over the face, which does not write every column nine times."""
-        columns = seen.state.columns
-        if columns.device.type != "cpu":  # cuDNN would round float32 to TF32 unasked
-            return super().project(seen, weight)
-        batch, sites, width = columns.shape
-        across, down = self.config.sites
-        face = columns.to(weight.dtype).view(batch, down, across, width).permute(0, 3, 1, 2)
-        kernel = weight.view(-1, 3, 3, width).permute(0, 3, 1, 2)
-        return F.conv2d(face, kernel, padding=1).permute(0, 2, 3, 1).reshape(batch, sites, -1)
 
 
 def neighbour_table(columns: int, rows: int) -> Tensor:

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from ..energy_carrier import CarrierOutput, EnergyCarrier
 from ..gru import gru_step
-from ..perceived import Seen
 from ..simple_neuron import SimpleNeuron, gelu
-from .gru_step import Gelu, StackedGRUStep
+from .acting import Acts, acts_of, decide
+from .first_layer import columns_of
+from .gru_step import Signal, written_out_step
 from .weights import DenseWeights
 
 Update = tuple[CarrierOutput, Tensor]
@@ -24,58 +25,10 @@ MOST_VARIANTS = 64  # compiled forms in one process: launch or not, gradients or
 
 
 def call_modules(
-    neuron: nn.Module, carrier: nn.Module, features: Tensor, energy: Tensor, hidden: Tensor, position: Tensor
+    neuron: nn.Module, carrier: nn.Module, features: Tensor, energy: Tensor, position: Tensor, hidden: Tensor
 ) -> Update:
     """Neuron and carrier as the modules they are, over (F, P) features."""
     return carrier(neuron(features), energy, hidden, position)
-
-
-def first_layer(neuron: SimpleNeuron, seen: Seen, weights: DenseWeights, in_order: bool) -> Tensor:
-    """(F, H) the neuron's first layer, without a row of features for every flow.
-
-    The layer is linear. So a piece that is a table of sites or of samples is multiplied as a table, and the flows look
-    the products up.
-
-    Args:
-        neuron: the package's own.
-        seen: what its pieces look at.
-        weights: of the run.
-        in_order: flow `b S + s` stands at site s of sample b, so that there is nothing to look up.
-    """
-    state, own, own_weights, by_site, by_sample = seen.state, [], [], None, None
-    for piece, weight in zip(neuron.perceived, weights.by_piece, strict=True):
-        if piece.of == "flow":
-            own.append(piece(seen).to(weights.dtype))
-            own_weights.append(weight)
-        elif piece.of == "sample":
-            by_sample = _plus(by_sample, piece.project(seen, weight))
-        else:
-            by_site = _plus(by_site, piece.project(seen, weight))
-    bias = weights.perceive_bias
-    if by_sample is not None:
-        by_sample = by_sample + bias
-        by_site = by_sample.unsqueeze(1) if by_site is None else by_site + by_sample.unsqueeze(1)
-    elif by_site is not None:
-        by_site = by_site + bias
-    looked_up = None if by_site is None else _rows_of(by_site, seen, in_order)
-    if not own:
-        return bias.expand(len(state.site), -1) if looked_up is None else looked_up
-    rows, weight = (own[0], own_weights[0]) if len(own) == 1 else (torch.cat(own, 1), torch.cat(own_weights, 1))
-    return F.linear(rows, weight, bias) if looked_up is None else torch.addmm(looked_up, rows, weight.t())
-
-
-def _plus(one: Tensor | None, other: Tensor) -> Tensor:
-    return other if one is None else one + other
-
-
-def _rows_of(table: Tensor, seen: Seen, in_order: bool) -> Tensor:
-    """(F, H) each flow's row of a table (B, S, H), or (B, 1, H) where it is one of samples."""
-    sites = seen.state.columns.shape[1]
-    if in_order:
-        return table.expand(-1, sites, -1).flatten(0, 1)
-    if table.shape[1] == 1:
-        return table.flatten(0, 1).index_select(0, seen.state.sample)
-    return table.flatten(0, 1).index_select(0, seen.state.sample * sites + seen.state.site)
 
 
 def gathered_layer(features: Tensor, weights: DenseWeights) -> Tensor:
@@ -83,23 +36,50 @@ def gathered_layer(features: Tensor, weights: DenseWeights) -> Tensor:
     return F.linear(features.to(weights.dtype), weights.perceive, weights.perceive_bias)
 
 
-def carrier_inputs(first: Tensor, energy: Tensor, weights: DenseWeights, activate: Any) -> Tensor:
+def carrier_inputs(first: Tensor, energy: Tensor, weights: DenseWeights) -> Tensor:
     """(F, H) the neuron's first layer and (F, C) energies to the (F, I) inputs of the GRU's first product."""
-    signal = activate(first)
+    signal = gelu(first)
     if weights.project is not None:
         signal = F.linear(signal, *weights.project)
     return torch.cat((signal, energy.to(signal.dtype)), dim=1)
 
 
-def fused_update(
-    carrier: EnergyCarrier, weights: DenseWeights, first: Tensor, energy: Tensor, hidden: Tensor | None, position: Tensor
-) -> Update:
-    """From (F, H) on, with the backward passes written out; `hidden` is (L, F, N), or None for zeros."""
-    flat = [weight for layer in weights.layers for weight in layer]
-    inputs = carrier_inputs(first, energy, weights, Gelu.apply)
-    hidden = None if hidden is None else hidden.to(weights.dtype)
-    states, top = StackedGRUStep.apply(inputs, hidden, *flat)  # type: ignore[misc]
-    return carrier.decide(top, energy, position), states
+class FusedForms:
+    """Neuron and carrier of the package's own, with the backward passes written out; made for one run.
+
+    Args:
+        neuron: the neuron.
+        carrier: the carrier.
+        weights: of both.
+    """
+
+    def __init__(self, neuron: SimpleNeuron, carrier: EnergyCarrier, weights: DenseWeights) -> None:
+        self.carrier, self.weights, self.columns = carrier, weights, columns_of(neuron)
+        self._acts: Acts | None = None
+        self._asked = False
+
+    def from_first_layer(self, first: Tensor, energy: Tensor, position: Tensor, hidden: Tensor | None) -> Update:
+        """From (F, H) the neuron's first layer on; `hidden` is (L, F, N), or None for zeros."""
+        hidden = None if hidden is None else hidden.to(self.weights.dtype)
+        states, top = written_out_step(self._inputs(first, energy), hidden, self.weights.layers)
+        return self._decide(top, energy, position), states
+
+    def in_pool(self, step: Any, first: Tensor, energy: Tensor, position: Tensor, _: None) -> Update:
+        """The same without gradients, the states being advanced by a pool's `step`."""
+        states, top = step(self._inputs(first, energy))
+        return self._decide(top, energy, position), states
+
+    def _inputs(self, first: Tensor, energy: Tensor) -> Tensor:
+        if self.weights.project is not None:
+            return carrier_inputs(first, energy, self.weights)
+        signal = Signal.apply(first, energy)
+        assert isinstance(signal, Tensor)
+        return signal
+
+    def _decide(self, top: Tensor, energy: Tensor, position: Tensor) -> CarrierOutput:
+        if not self._asked:
+            self._asked, self._acts = True, acts_of(self.carrier, position)
+        return decide(self.carrier, self._acts, top, energy, position)
 
 
 def plain_update(
@@ -108,14 +88,14 @@ def plain_update(
     weights: DenseWeights | None,
     features: Tensor,
     energy: Tensor,
-    hidden: Tensor | None,
     position: Tensor,
+    hidden: Tensor | None,
 ) -> Update:
     """The equations alone, for the compiler, which writes kernels and backward pass itself."""
     if weights is None:
         assert hidden is not None  # modules take states as they are
-        return call_modules(neuron, carrier, features, energy, hidden, position)
-    inputs = carrier_inputs(gathered_layer(features, weights), energy, weights, gelu)
+        return call_modules(neuron, carrier, features, energy, position, hidden)
+    inputs = carrier_inputs(gathered_layer(features, weights), energy, weights)
     if hidden is None:
         hidden = inputs.new_zeros(len(weights.layers), len(inputs), weights.layers[0].weight_hh.shape[1])
     states, top = gru_step(inputs, hidden.to(weights.dtype), list(weights.layers))

@@ -23,13 +23,23 @@ Gradients = tuple[Tensor | None, ...]
 NORMAL_PEAK = 1 / math.sqrt(2 * math.pi)  # of the normal density
 
 
+def written_out_step(inputs: Tensor, hidden: Tensor | None, weights: Sequence[LayerWeights]) -> tuple[Tensor, Tensor]:
+    """As `core.gru.gru_step`; `hidden` is (L, F, N), or None for zeros."""
+    found = StackedGRUStep.apply(inputs, hidden, *(weight for layer in weights for weight in layer))
+    if len(weights) > 1:
+        return found  # type: ignore[return-value]
+    assert isinstance(found, Tensor)
+    return found.unsqueeze(0), found  # the states of a single layer are its output
+
+
 class StackedGRUStep(torch.autograd.Function):
     """The step of all layers: (F, I) inputs, (L, F, N) hidden states or None for zeros, and the fields of
-    `LayerWeights` layer by layer, to (L, F, N) the next states and (F, N) those of the last layer.
+    `LayerWeights` layer by layer, to (L, F, N) the next states and (F, N) those of the last layer; of a single layer, to
+    (F, N) alone.
     """
 
     @staticmethod
-    def forward(ctx: Any, inputs: Tensor, hidden: Tensor | None, *flat: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, inputs: Tensor, hidden: Tensor | None, *flat: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Keeps, for each layer, the three gates and the recurrent product's part of the new state."""
         layers = by_layer(flat)
         rows, size = inputs.shape[0], layers[0].weight_hh.shape[1]
@@ -46,18 +56,23 @@ class StackedGRUStep(torch.autograd.Function):
                 open_gates(gates, product[:, : 2 * size], state)
             below = torch.lerp(gates[:, 2 * size :], before, gates[:, size : 2 * size], out=states[layer])
             kept += (gates, state)
-        ctx.save_for_backward(inputs, hidden, states, *flat, *kept)
         ctx.set_materialize_grads(False)
+        ctx.layers = len(layers)
+        if ctx.layers == 1:
+            ctx.save_for_backward(inputs, hidden, below, *flat, *kept)
+            return below
+        ctx.save_for_backward(inputs, hidden, states, *flat, *kept)
         return states, below.clone()
 
     @staticmethod
-    def backward(ctx: Any, to_states: Tensor | None, to_top: Tensor | None) -> Gradients:
+    def backward(ctx: Any, *gradients: Tensor | None) -> Gradients:
         """Gradients of inputs, hidden states and weights."""
+        to_states, to_top = gradients if ctx.layers > 1 else (None, gradients[0])
         if to_states is None and to_top is None:
             return (None,) * len(ctx.needs_input_grad)
         inputs, hidden, states, *rest = ctx.saved_tensors
-        count = states.shape[0]
-        flat, kept = rest[: 4 * count], rest[4 * count :]
+        states = states if ctx.layers > 1 else states.unsqueeze(0)
+        flat, kept = rest[: 4 * ctx.layers], rest[4 * ctx.layers :]
         if torch.is_grad_enabled():
             return differentiate_equations(_equations, (inputs, hidden, *flat), (to_states, to_top))
         to_hidden = None if hidden is None else torch.empty_like(hidden)
@@ -66,8 +81,7 @@ class StackedGRUStep(torch.autograd.Function):
         for layer, weights in reversed(list(enumerate(by_layer(flat)))):
             gates, state = kept[2 * layer : 2 * layer + 2]
             size = state.shape[1]
-            before = None if hidden is None else hidden[layer]
-            to_gates, through = close_gates(_sum(to_states, layer, above), before, gates, state)
+            to_gates, through = close_gates(_sum(to_states, layer, above), states[layer], gates, state)
             to_bias = to_gates.sum(0)
             to_weight = to_gates.t() @ (inputs if layer == 0 else states[layer - 1])
             above = to_gates @ weights.weight_ih
@@ -101,12 +115,12 @@ def squash_(inputs: Tensor) -> Tensor:
     return inputs.tanh_()
 
 
-def close_gates(gradient: Tensor, before: Tensor | None, gates: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+def close_gates(gradient: Tensor, after: Tensor, gates: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
     """From the gradient of the next hidden states to that of the input's product.
 
     Args:
         gradient: (F, N) of the next hidden states.
-        before: (F, N) hidden states; None is zeros.
+        after: (F, N) the next hidden states, `new + update (before - new)`.
         gates: (F, 3 N) reset, update and new.
         state: (F, N) the recurrent product's part of new, before the reset gate.
 
@@ -118,31 +132,40 @@ def close_gates(gradient: Tensor, before: Tensor | None, gates: Tensor, state: T
     to_reset, to_update, to_new = to_gates.chunk(3, dim=1)
     through = gradient * update
     rest = gradient - through
-    (torch.neg(new, out=to_update) if before is None else torch.sub(before, new, out=to_update)).mul_(update).mul_(rest)
-    torch.addcmul(rest, rest, torch.mul(new, new, out=to_new), value=-1, out=to_new)
-    torch.mul(to_new, state, out=to_reset).mul_(reset)
-    to_reset.addcmul_(to_reset, reset, value=-1)
+    torch.sub(after, new, out=to_update).mul_(rest)
+    torch.ops.aten.tanh_backward.grad_input(rest, new, grad_input=to_new)
+    torch.ops.aten.sigmoid_backward.grad_input(to_new * state, reset, grad_input=to_reset)
     return to_gates, through
 
 
-class Gelu(torch.autograd.Function):
-    """The exact GELU of (F, H)."""
+class Signal(torch.autograd.Function):
+    """(F, H) the neuron's first layer and (F, C) energies to `[gelu(first); energy]` (F, H + C), the GRU's inputs."""
 
     @staticmethod
-    def forward(ctx: Any, inputs: Tensor) -> Tensor:
-        """Keeps the inputs, and the normal distribution function of them."""
-        share = torch.mul(inputs, math.sqrt(0.5)).erf_().add_(1).mul_(0.5)
-        ctx.save_for_backward(inputs, share)
-        return inputs * share
+    def forward(ctx: Any, first: Tensor, energy: Tensor) -> Tensor:
+        """Keeps the first layer, and the normal distribution function of it."""
+        width = first.shape[1]
+        share = torch.mul(first, math.sqrt(0.5)).erf_().add_(1).mul_(0.5)
+        signal = first.new_empty(first.shape[0], width + energy.shape[1])
+        torch.mul(first, share, out=signal[:, :width])
+        signal[:, width:] = energy
+        ctx.save_for_backward(first, energy, share)
+        return signal
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor | None:
-        """The derivative is the distribution function plus x times the density."""
-        inputs, share = ctx.saved_tensors
+    def backward(ctx: Any, gradient: Tensor) -> Gradients:
+        """The derivative of GELU is the distribution function plus x times the density."""
+        first, energy, share = ctx.saved_tensors
         if torch.is_grad_enabled():
-            return differentiate_equations(lambda one: (gelu(one),), (inputs,), (gradient,))[0]
-        density = torch.mul(inputs, inputs).mul_(-0.5).exp_()
-        return torch.addcmul(share, density, inputs, value=NORMAL_PEAK).mul_(gradient)
+            return differentiate_equations(_signal, (first, energy), (gradient,))
+        width = first.shape[1]
+        density = torch.mul(first, first).mul_(-0.5).exp_()
+        to_first = torch.addcmul(share, density, first, value=NORMAL_PEAK).mul_(gradient[:, :width])
+        return to_first, gradient[:, width:].to(energy.dtype)
+
+
+def _signal(first: Tensor, energy: Tensor) -> tuple[Tensor]:
+    return (torch.cat((gelu(first), energy.to(first.dtype)), dim=1),)
 
 
 def differentiate_equations(

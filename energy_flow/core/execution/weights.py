@@ -21,7 +21,6 @@ class DenseWeights(NamedTuple):
 
     perceive: Tensor  # (H, P)
     perceive_bias: Tensor  # (H,)
-    by_piece: tuple[Tensor, ...]  # (H, w) each, the columns of `perceive` that read each piece
     project: tuple[Tensor, Tensor] | None  # (U, H) and (U,); None where the GRU's first layer has them in its product
     layers: tuple[LayerWeights, ...]
 
@@ -48,7 +47,6 @@ def take_weights(neuron: SimpleNeuron, carrier: EnergyCarrier) -> DenseWeights:
     return DenseWeights(
         perceive,
         neuron.perceive.bias.to(dtype),
-        perceive.split([piece.width for piece in neuron.perceived], dim=1),
         None if project is None else (project[0].to(dtype), project[1].to(dtype)),
         tuple(LayerWeights(*(weight.to(dtype) for weight in layer)) for layer in layers),
     )

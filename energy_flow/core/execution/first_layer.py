@@ -1,0 +1,259 @@
+"""The neuron's first layer over all flows on a CPU, from energies and positions on, with its backward pass written out.
+
+The layer is linear. So a piece that is a table of sites or of samples is multiplied as a table, and the flows look their
+rows of the product up; the neighbours are a 3 x 3 convolution over the face, which does not write every column nine times.
+Where every flow stands at home there is nothing to add up and nothing to look up. (On CUDA, cuDNN's convolution would round
+float32 to TF32 unasked, and the compiled form is what runs there.)
+
+Shapes: `B` samples, `F` rows, `S` sites (`across` x `down`), `C` energy channels, `w` = C + 1, `H` the neuron's hidden width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..energy_lattice import EnergyLattice
+from ..flows import Flows
+from ..perceived import Coordinates, Energy, Neighbours, Sample, Site
+from ..simple_neuron import SimpleNeuron
+from .gru_step import differentiate_equations
+
+KNOWN = {Coordinates: "coordinates", Energy: "energy", Neighbours: "neighbours", Sample: "sample", Site: "site"}
+FEW = 0.7  # share of live flows per site below which every flow has its own row of features made: less work
+CENTRE = 4  # of the nine columns around a site, itself
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the layer is made of: the columns of its weight that read each piece, and how flows relate to sites."""
+
+    columns: dict[str, slice]  # of the weight, by piece
+    face: tuple[int, int]  # across and down
+    batch: int  # B
+    half_extent: Tensor  # (3,) of the lattice in cells; what coordinates are scaled by
+    mass: Tensor  # (F,)
+    inside: Tensor  # (S, 9) 1 where a neighbour lies on the face, 0 beyond it
+    place: Tensor | None  # (F,) int64, the row of each flow in a table (B S, ...); None where flow b S + s is at site s
+    equation: Callable[..., tuple[Tensor]]  # the same in torch's own operations
+
+    @property
+    def sites(self) -> int:
+        """S."""
+        return self.face[0] * self.face[1]
+
+
+def columns_of(neuron: SimpleNeuron) -> dict[str, slice] | None:
+    """The columns of the weight that read each piece; None where a piece is not one of the package's own."""
+    found, start = {}, 0
+    for piece in neuron.perceived:
+        if type(piece) not in KNOWN:
+            return None
+        found[KNOWN[type(piece)]] = slice(start, start + piece.width)
+        start += piece.width
+    return found
+
+
+def layout_of(
+    columns: dict[str, slice], lattice: EnergyLattice, neuron: SimpleNeuron, flows: Flows, at_home: bool
+) -> Layout:
+    """How these flows relate to the sites of this lattice."""
+    config = lattice.config
+    place = None if at_home else flows.sample * config.num_sites + lattice.site_of(flows.position)
+    half = [one.half_extent.like(flows.position) for one in neuron.perceived if isinstance(one, Coordinates)]
+
+    def equation(energy: Tensor, position: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor]:
+        state = lattice.perceive(flows._replace(energy=energy, position=position))
+        return (F.linear(neuron.compute_features(position, energy, state).to(weight.dtype), weight, bias),)
+
+    extent = half[0] if half else flows.mass
+    around = [one.inside.like(flows.mass) for one in neuron.perceived if isinstance(one, Neighbours)]
+    inside = around[0] if around else flows.mass
+    return Layout(columns, config.sites, flows.batch, extent, flows.mass, inside, place, equation)
+
+
+class FirstLayer(torch.autograd.Function):
+    """(F, C) energies and (F, 3) positions, the weight (H, P) and its bias (H,) to (F, H)."""
+
+    @staticmethod
+    def forward(ctx: Any, energy: Tensor, position: Tensor, weight: Tensor, bias: Tensor, layout: Layout) -> Tensor:
+        """Keeps the tables, and what they were divided by."""
+        tables, part = _tables_of(energy, layout), _Parts(weight, layout)
+        by_site = _product_of_tables(tables, part, bias, layout)
+        rows = by_site.flatten(0, 1)
+        if layout.place is not None:
+            rows = rows.index_select(0, layout.place)
+        elif part.neighbours is None:
+            rows = rows.clone()  # it may be the bias itself, and is added to below
+        if part.energy is not None:
+            rows.addmm_(energy.to(weight.dtype), part.energy.t())
+        if part.coordinates is not None:
+            rows.addmm_(_coordinates(position, layout, weight.dtype), part.coordinates.t())
+        ctx.save_for_backward(energy, position, weight, bias, part.kernel, *tables)
+        ctx.layout = layout
+        return rows
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of energies, positions, weight and bias; mass has none."""
+        energy, position, weight, bias, kernel, *tables = ctx.saved_tensors
+        layout: Layout = ctx.layout
+        if torch.is_grad_enabled():
+            inputs = (energy, position, weight, bias)
+            return *differentiate_equations(layout.equation, inputs, (gradient,)), None
+        part = _Parts(weight, layout, kernel)
+        to_weight = torch.empty_like(weight)
+        to_part = {name: to_weight[:, columns] for name, columns in layout.columns.items()}
+        to_rows = gradient
+        if layout.place is not None:
+            to_rows = gradient.new_zeros(layout.batch * layout.sites, gradient.shape[1])
+            to_rows.index_add_(0, layout.place, gradient)
+        to_energy = _gradients_of_tables(to_rows.view(layout.batch, layout.sites, -1), _Tables(*tables), part, to_part, layout)
+        to_energy = None if to_energy is None else to_energy.to(energy.dtype)
+        if to_energy is not None and layout.place is not None:
+            to_energy = to_energy.index_select(0, layout.place)
+        if part.energy is not None:
+            own = (gradient @ part.energy).to(energy.dtype)
+            to_energy = own if to_energy is None else to_energy + own
+            torch.mm(gradient.t(), energy.to(weight.dtype), out=to_part["energy"])
+        to_position = None
+        if part.coordinates is not None:
+            to_axes = torch.mm(part.coordinates.t(), gradient.t())  # (3, F): products of three rows, not of three columns
+            to_position = to_axes.to(position.dtype).t() / layout.half_extent
+            to_part["coordinates"].copy_(torch.mm(_coordinates(position, layout, weight.dtype).t(), gradient).t())
+        return to_energy, to_position, to_weight, gradient.sum(0), None
+
+
+class _Tables(NamedTuple):
+    """What sites and samples hold."""
+
+    columns: Tensor  # (B S, C) mean energy of the site columns
+    mass: Tensor | None  # (B, S) their mass; None is 1 everywhere
+    whole: Tensor | None  # (B, C + 1) the samples' mean energy and mass per site, where it is perceived
+    total: Tensor | None  # (B, 1) the masses that divided the samples' energy
+
+
+class _Parts:
+    """The columns of a weight (H, P), piece by piece; None where a piece is not perceived.
+
+    Where every flow stands at home, its energy is its own column's, so the weight of the energy is added to the middle
+    of the kernel, and one product is saved.
+    """
+
+    def __init__(self, weight: Tensor, layout: Layout, kernel: Tensor | None = None) -> None:
+        parts = {name: weight[:, columns] for name, columns in layout.columns.items()}
+        self.coordinates, self.energy = parts.get("coordinates"), parts.get("energy")
+        self.sample, self.site = parts.get("sample"), parts.get("site")
+        self.neighbours = None if "neighbours" not in parts else parts["neighbours"].unflatten(1, (9, -1))  # (H, 9, w)
+        own, self.shared = self.energy, False
+        if own is not None and self.neighbours is not None and layout.place is None:
+            self.energy, self.shared = None, True
+        if kernel is None and self.neighbours is not None:
+            kernel = self.neighbours[:, :, :-1].contiguous()  # (H, 9, C)
+            if self.shared and own is not None:
+                kernel[:, CENTRE] += own
+        self.kernel = kernel
+
+
+def _coordinates(position: Tensor, layout: Layout, dtype: torch.dtype) -> Tensor:
+    return (position / layout.half_extent - 1).to(dtype)
+
+
+def _tables_of(energy: Tensor, layout: Layout) -> _Tables:
+    batch, sites, channels = layout.batch, layout.sites, energy.shape[1]
+    if layout.place is None:
+        columns, mass = energy, None
+        sums = energy.view(batch, sites, channels)
+        total = energy.new_full((batch, 1), float(sites)) if "sample" in layout.columns else None
+    else:
+        held = torch.cat((energy.to(layout.mass.dtype), layout.mass.unsqueeze(1)), dim=1)
+        held = held.new_zeros(batch * sites, channels + 1).index_add_(0, layout.place, held)
+        sums, mass = held[:, :-1].view(batch, sites, channels), held[:, -1]
+        columns = held[:, :-1] / mass.clamp_min(1).unsqueeze(1)
+        mass = mass.view(batch, sites)
+        total = mass.sum(1, keepdim=True) if "sample" in layout.columns else None
+    if total is None:
+        return _Tables(columns, mass, None, None)
+    divisor = total.clamp_min(1)
+    whole = torch.cat((sums.sum(1) / divisor, (total / sites).to(sums.dtype)), dim=1)
+    return _Tables(columns, mass, whole, divisor)
+
+
+def _product_of_tables(tables: _Tables, part: _Parts, bias: Tensor, layout: Layout) -> Tensor:
+    """(B, S, H) what the tables of sites and samples give to the layer, its bias included."""
+    dtype, (across, down) = bias.dtype, layout.face
+    product = bias.expand(layout.batch, 1, -1)
+    if tables.whole is not None and part.sample is not None:
+        product = torch.addmm(bias, tables.whole.to(dtype), part.sample.t()).unsqueeze(1)
+    if part.neighbours is not None:
+        mass = _mass_around(tables, layout, dtype) @ part.neighbours[:, :, -1].t()
+        product = product + mass.view(-1, layout.sites, len(bias))
+        assert part.kernel is not None
+        face = tables.columns.to(dtype).view(layout.batch, down, across, -1).permute(0, 3, 1, 2)
+        convolved = F.conv2d(face, _as_kernel(part.kernel), padding=1)
+        product = convolved.permute(0, 2, 3, 1).reshape(product.shape).add_(product)
+    if part.site is not None:
+        own = tables.columns.to(dtype) @ part.site[:, :-1].t()
+        product = product + own.view(layout.batch, layout.sites, -1)
+        mass = 1.0 if tables.mass is None else tables.mass.to(dtype).unsqueeze(2)
+        product = product + mass * part.site[:, -1]
+    return product.expand(-1, layout.sites, -1)
+
+
+def _gradients_of_tables(
+    to_product: Tensor, tables: _Tables, part: _Parts, to_part: dict[str, Tensor], layout: Layout
+) -> Tensor | None:
+    """From the gradient (B, S, H) of the product to that of the energies summed per site, (B S, C); gradients of the
+    weight are written to `to_part`.
+    """
+    dtype, (across, down), flat = to_product.dtype, layout.face, to_product.flatten(0, 1)
+    to_columns: Tensor | None = None
+    if part.neighbours is not None and part.kernel is not None:
+        face = tables.columns.to(dtype).view(layout.batch, down, across, -1).permute(0, 3, 1, 2)
+        gradient = to_product.view(layout.batch, down, across, -1).permute(0, 3, 1, 2)
+        to_face, to_kernel, _ = torch.ops.aten.convolution_backward(
+            gradient, face, _as_kernel(part.kernel), None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1, [True, True, False]
+        )
+        to_columns = to_face.permute(0, 2, 3, 1).reshape(flat.shape[0], -1)
+        to_kernel = to_kernel.permute(0, 2, 3, 1).flatten(1, 2)
+        to_neighbours = to_part["neighbours"].unflatten(1, (9, -1))
+        to_neighbours[:, :, :-1] = to_kernel
+        to_mass = flat if tables.mass is not None else to_product.sum(0)
+        to_neighbours[:, :, -1] = to_mass.t() @ _mass_around(tables, layout, dtype)
+        if part.shared:
+            to_part["energy"].copy_(to_kernel[:, CENTRE])
+    if part.site is not None:
+        own = flat @ part.site[:, :-1]
+        to_columns = own if to_columns is None else to_columns + own
+        to_part["site"][:, :-1] = flat.t() @ tables.columns.to(dtype)
+        mass = flat.new_ones(len(flat)) if tables.mass is None else tables.mass.to(dtype).flatten()
+        to_part["site"][:, -1] = flat.t() @ mass
+    if to_columns is not None and tables.mass is not None:
+        to_columns = to_columns / tables.mass.clamp_min(1).view(-1, 1)
+    if tables.whole is None or tables.total is None or part.sample is None:
+        return to_columns
+    to_samples = to_product.sum(1)
+    torch.mm(to_samples.t(), tables.whole.to(dtype), out=to_part["sample"])
+    to_sums = ((to_samples @ part.sample[:, :-1]).to(tables.total.dtype) / tables.total).unsqueeze(1)
+    if to_columns is None:
+        return to_sums.expand(-1, layout.sites, -1).flatten(0, 1)
+    return (to_columns.view(layout.batch, layout.sites, -1) + to_sums).flatten(0, 1)
+
+
+def _as_kernel(kernel: Tensor) -> Tensor:
+    """(H, 9, C) to (H, C, 3, 3), its channels last in memory."""
+    return kernel.view(kernel.shape[0], 3, 3, -1).permute(0, 3, 1, 2)
+
+
+def _mass_around(tables: _Tables, layout: Layout, dtype: torch.dtype) -> Tensor:
+    """(B S, 9) the mass of the 3 x 3 columns around each, zeros beyond the face; (S, 9) where it is 1 everywhere."""
+    across, down = layout.face
+    if tables.mass is None:
+        return layout.inside.to(dtype)
+    padded = F.pad(tables.mass.to(dtype).view(layout.batch, 1, down, across), (1, 1, 1, 1))
+    return padded.unfold(2, 3, 1).unfold(3, 3, 1).reshape(-1, 9)
