@@ -202,7 +202,7 @@ class Predict:
 
     def _print_texts(self, data: PairData, names: Sequence[str], outputs: Tensor) -> None:
         if self.decoder is not None:
-            found = TextGenerator.load(self.decoder).generate(outputs)
+            found = TextGenerator.load(self.decoder).to(DeviceManager(self.device).device).generate(outputs)
         elif data.bank is None:
             raise ValueError(f"data = {data.name!r} has no texts to decode to; give one that has, such as shipped")
         else:

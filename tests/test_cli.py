@@ -188,7 +188,7 @@ def test_info_shows_parameters_sites_memory_and_work(capsys) -> None:
         ("train --learning-rat 3", "Perhaps you meant"),
         ("train --energy-threshold 0.9", "it must lie below spawn_threshold"),
         ("train --sites 40 2", r"sites = \(40, 2\)"),
-        ("train --sites 12 12", "raise max_active_flows = 32 to 144"),
+        ("train --preset tiny --sites 12 12", "raise max_active_flows = 32 to 144"),
         ("train --config nowhere.yaml", "nowhere.yaml: no such file"),
         ("train --input-embedding-dim 100", "width 384, the model expects 100"),
         ("evaluate nowhere", "nowhere/model.safetensors: no such file"),

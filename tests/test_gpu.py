@@ -88,19 +88,20 @@ def test_a_step_waits_once_for_the_device() -> None:
     assert len(waits) == steps > 3
 
 
-def test_the_optimized_preset_trains_within_32_gib() -> None:
-    total = torch.cuda.get_device_properties(0).total_memory
-    if total < 32 * 2**30:
-        pytest.skip("needs a card of 32 GiB")
+def test_the_optimized_preset_trains_within_a_card_of_32_gb() -> None:
+    """A card that is sold as one of 32 GB shows 31.4 to 31.8 GiB, of which the driver keeps some."""
+    room, total = 30 * 2**30, torch.cuda.get_device_properties(0).total_memory
+    if total < room:
+        pytest.skip(f"needs a card of 30 GiB, this one has {total / 2**30:.1f}")
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
-    torch.cuda.set_per_process_memory_fraction(32 * 2**30 / total)
+    torch.cuda.set_per_process_memory_fraction(room / total)
     try:
         config = create_config("optimized", epochs=1, warmup_steps=1)
         trainer = EnergyTrainer(create_processor(config), config, devices=DeviceManager("cuda"))
         rows = torch.nn.functional.normalize(torch.randn(64, 768))
         assert trainer.train(rows, rows, epochs=1).steps == 2
-        assert trainer.devices.memory().peak < 32 * 2**30
+        assert trainer.devices.memory().peak < room
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from ..utils.stored_rows import Rows, chunks, select_rows
+from ..utils.stored_rows import Rows, chunks, host_rows, select_rows
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,8 @@ class PairSet:
     """Inputs and their targets, row by row; texts are optional.
 
     Attributes:
-        inputs: (N, E) float32, in memory or in a file.
+        inputs: (N, E) float32, in memory or in a file. What is given may be floating rows of any precision, on any
+            device, or a NumPy array: it is converted once, and kept on the CPU without a gradient.
         targets: (N, T) float32, likewise.
         input_texts: N texts, or none at all.
         target_texts: N texts, or none at all.
@@ -34,8 +36,8 @@ class PairSet:
     target_texts: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        check_embeddings("inputs", self.inputs)
-        check_embeddings("targets", self.targets)
+        for name in ("inputs", "targets"):
+            object.__setattr__(self, name, embeddings_of(name, getattr(self, name)))
         if len(self.inputs) != len(self.targets):
             raise ValueError(
                 f"inputs has {len(self.inputs)} rows and targets {len(self.targets)}; give one target for each input"
@@ -78,7 +80,7 @@ class TextBank:
 
     Attributes:
         texts: V texts, each once.
-        embeddings: (V, T) float32, in memory or in a file.
+        embeddings: (V, T) float32, in memory or in a file; converted as the rows of a `PairSet` are.
         groups: of each text the groups that it belongs to, such as synsets; texts of one group are synonyms. Or none.
     """
 
@@ -87,7 +89,7 @@ class TextBank:
     groups: Sequence[frozenset[str]] = ()
 
     def __post_init__(self) -> None:
-        check_embeddings("bank embeddings", self.embeddings)
+        object.__setattr__(self, "embeddings", embeddings_of("bank embeddings", self.embeddings))
         if len(self.texts) != len(self.embeddings):
             raise ValueError(
                 f"the bank has {len(self.texts)} texts and {len(self.embeddings)} embeddings; give one for each text"
@@ -129,6 +131,23 @@ def check_width(name: str, rows: Rows, width: int) -> None:
         )
 
 
+def embeddings_of(name: str, rows: Rows | np.ndarray, width: int | None = None) -> Rows:
+    """Rows as detached float32 on the CPU, checked; this is where what a user has enters.
+
+    Args:
+        name: what the caller calls these rows; it leads the message.
+        rows: (N, width) floating, on any device or a NumPy array, or rows of a file.
+        width: the width that the model expects, where there is one.
+
+    Raises:
+        ValueError: as `check_embeddings`, or a number that is too large for float32.
+    """
+    _check_shape(name, rows)
+    found = host_rows(name, rows)
+    check_embeddings(name, found, width)
+    return found
+
+
 def check_embeddings(name: str, rows: Rows, width: int | None = None) -> None:
     """Refuse what cannot be a set of embeddings, before any work is spent on it.
 
@@ -140,10 +159,7 @@ def check_embeddings(name: str, rows: Rows, width: int | None = None) -> None:
     Raises:
         ValueError: not two-dimensional, empty, not floating, of another width, or with a non-finite row.
     """
-    if len(rows.shape) != 2:
-        raise ValueError(f"{name} has shape {tuple(rows.shape)}; give a matrix of shape (rows, width)")
-    if 0 in rows.shape:
-        raise ValueError(f"{name} has shape {tuple(rows.shape)} and so holds nothing; give at least one row")
+    _check_shape(name, rows)
     if not rows.dtype.is_floating_point:
         raise ValueError(f"{name} has dtype {rows.dtype}; embeddings are floating: convert them with .float()")
     if width is not None:
@@ -151,5 +167,18 @@ def check_embeddings(name: str, rows: Rows, width: int | None = None) -> None:
     bad = torch.cat([~torch.isfinite(chunk).all(dim=1) for chunk in chunks(rows)]).nonzero().flatten()
     if len(bad):
         raise ValueError(
-            f"{name} has {len(bad)} rows with NaN or infinite numbers, first row {int(bad[0])}; remove them"
+            f"{name} has {len(bad)} rows with NaN or infinite numbers, first row {int(bad[0])}; remove them "
+            "(numbers beyond 3.4e38 are infinite in float32)"
         )
+
+
+def _check_shape(name: str, rows: Rows | np.ndarray) -> None:
+    shape = getattr(rows, "shape", None)
+    if shape is None:
+        raise ValueError(
+            f"{name} is a {type(rows).__name__}; give a torch tensor or a NumPy array of shape (rows, width)"
+        )
+    if len(shape) != 2:
+        raise ValueError(f"{name} has shape {tuple(shape)}; give a matrix of shape (rows, width)")
+    if 0 in shape:
+        raise ValueError(f"{name} has shape {tuple(shape)} and so holds nothing; give at least one row")

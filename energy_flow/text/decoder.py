@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..utils.stored_rows import Rows, chunks
+from ..utils.stored_rows import Rows, chunks, float_rows, in_memory
 
 QUERIES = 1024  # whose similarities to a block of the bank are held at once
 BLOCK = 16384  # texts of the bank in a block
@@ -38,7 +38,8 @@ class NearestTexts:
 
     Args:
         texts: V texts.
-        embeddings: (V, E), one row per text, none of them zero; in memory on any device, or in a file.
+        embeddings: (V, E) floating, one row per text, none of them zero; in memory on any device, where the search
+            runs then, or in a file.
         hub_queries: (N, E) queries such as those to come, at least ten; not with the answers that are looked for.
 
     Raises:
@@ -50,6 +51,7 @@ class NearestTexts:
             raise ValueError(
                 f"the bank has {len(texts)} texts and {len(embeddings)} embeddings; give one embedding per text"
             )
+        embeddings = float_rows("bank embeddings", embeddings)
         norms = torch.cat([chunk.norm(dim=1) for chunk in chunks(embeddings)])
         zero = (norms == 0).nonzero().flatten()
         if len(zero):
@@ -90,7 +92,7 @@ class NearestTexts:
         return torch.cat(found)
 
     def _chunks(self, queries: Tensor) -> Iterator[Tensor]:
-        for rows in queries.split(QUERIES):
+        for rows in in_memory(float_rows("queries", queries)).split(QUERIES):
             yield rows.to(self._device)
 
     def _blocks(self) -> Iterator[tuple[slice, Tensor]]:
@@ -123,13 +125,16 @@ class NearestTexts:
 
     def _exact(self, queries: Tensor, places: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """Score the likely ones in float64 and put them in order."""
-        places = places.sort(1).values
-        used, inverse = places.unique(return_inverse=True)
-        rows = F.normalize(self._rows.index_select(0, used).double(), dim=1)
-        directions = F.normalize(queries.double(), dim=1)
-        scores = torch.einsum("nke,ne->nk", rows[inverse], directions)
-        if self._hubness is not None:
-            scores = 2 * scores - self._hubness.double()[places]
+        used, inverse = places.sort(1).values.unique(return_inverse=True)
+        found = self._rows.index_select(0, used)
+        hubness = None if self._hubness is None else self._hubness.index_select(0, used)
+        if self._device.type == "mps":  # has no float64
+            used, inverse, found, queries = used.cpu(), inverse.cpu(), found.cpu(), queries.cpu()
+            hubness = hubness if hubness is None else hubness.cpu()
+        rows, directions = F.normalize(found.double(), dim=1), F.normalize(queries.double(), dim=1)
+        places, scores = used[inverse], torch.einsum("nke,ne->nk", rows[inverse], directions)
+        if hubness is not None:
+            scores = 2 * scores - hubness.double()[inverse]
         order = scores.round(decimals=DECIMALS).argsort(dim=1, descending=True, stable=True)[:, :count]
         return scores.gather(1, order), places.gather(1, order)
 
@@ -137,7 +142,7 @@ class NearestTexts:
         """(V,) mean cosine of each text with its ten nearest queries."""
         if len(queries) < HUB_NEIGHBOURS:
             raise ValueError(f"{len(queries)} hub queries; give at least {HUB_NEIGHBOURS}")
-        directions = F.normalize(queries.to(self._device), dim=1)
+        directions = F.normalize(in_memory(float_rows("hub queries", queries)).to(self._device), dim=1)
         found = []
         for places, block in self._blocks():
             nearest = [

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..utils.stored_rows import Rows, chunks
+from ..utils.stored_rows import Rows, chunks, host_rows, in_memory
 from .decoder import Match
 
 TRAINING_ROWS_PER_LIST = 64
@@ -47,7 +47,7 @@ class ApproximateTexts:
         import faiss
 
         self._faiss = faiss
-        self.texts, self._rows = texts, embeddings
+        self.texts, self._rows = texts, host_rows("bank embeddings", embeddings)
         self._index = self._build() if index is None else faiss.read_index(str(index))
         if (self._index.ntotal, self._index.d) != (len(embeddings), embeddings.shape[1]):
             raise ValueError(
@@ -61,7 +61,7 @@ class ApproximateTexts:
         if not 1 <= count <= len(self.texts):
             raise ValueError(f"count = {count}; give 1 to {len(self.texts)}, the texts of the bank")
         found: list[list[Match]] = []
-        for rows in F.normalize(queries, dim=1).split(QUERIES):
+        for rows in F.normalize(in_memory(host_rows("queries", queries)), dim=1).split(QUERIES):
             _, places = self._index.search(rows.numpy(), 2 * count)
             for query, row_places in zip(rows, torch.from_numpy(places), strict=True):
                 likely = row_places[row_places >= 0]

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from ..utils.files import replace_file
 from ..utils.helpers import batch_slices, epoch_order
+from ..utils.stored_rows import host_rows, in_memory
 
 _INSTALL = "pip install 'energy-flow[text]'"
 PREFIX, DESCRIPTION, LANGUAGE_MODEL = "prefix.safetensors", "generator.json", "language_model"
@@ -85,7 +86,7 @@ class TextGenerator(nn.Module):
         self.model.requires_grad_(self.settings.tune_language_model)
         tokens = self.model.get_input_embeddings().weight
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.settings.seed)
+            torch.default_generator.manual_seed(self.settings.seed)  # torch.manual_seed would seed the cards' too
             self.prefix = nn.Linear(width, self.settings.prefix_length * tokens.shape[1])
         self.register_buffer("token_size", tokens.detach().float().std())
 
@@ -110,7 +111,7 @@ class TextGenerator(nn.Module):
         """(N, E) embeddings to N texts, the likeliest token at every place."""
         self.eval()
         found: list[str] = []
-        for rows in embeddings.split(self.settings.batch_size):
+        for rows in in_memory(host_rows("embeddings", embeddings)).split(self.settings.batch_size):
             prefix = self._prefix(rows.to(self.prefix.weight.device))
             seen = torch.ones(prefix.shape[:2], dtype=torch.long, device=prefix.device)
             tokens = self.model.generate(
@@ -141,6 +142,10 @@ class TextGenerator(nn.Module):
                     f"{name}: {len(texts)} texts and embeddings of shape {tuple(embeddings.shape)}; "
                     f"give one row of width {self.width} for each text"
                 )
+        train, validation = (
+            (in_memory(host_rows(name, rows)), texts)
+            for name, (rows, texts) in (("train", train), ("validation", validation))
+        )
         settings = self.settings
         weights = [weight for weight in self.parameters() if weight.requires_grad]
         optimizer = torch.optim.AdamW(weights, lr=settings.learning_rate)

@@ -8,16 +8,24 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from ..config import EnergyConfig
 from ..core import FlowProcessor, create_processor
 from ..utils.files import replace_file
+from .unwrapping import unwrap_processor
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 
-def save_model(processor: FlowProcessor, folder: str | Path) -> None:
-    """Write weights and configuration to a folder; each file is replaced whole or not at all."""
+def save_model(processor: nn.Module, folder: str | Path) -> None:
+    """Write weights and configuration to a folder; each file is replaced whole or not at all.
+
+    Args:
+        processor: the model; where `torch.compile` or another wrapper holds it, the model inside is written.
+        folder: where to.
+    """
+    processor = unwrap_processor(processor)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: value.detach().cpu().contiguous() for name, value in processor.state_dict().items()}

@@ -11,7 +11,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..core import Execution, FlowProcessor
+from ..utils.device_manager import DeviceManager
 from ..utils.files import replace_file
+
+LOSS_ALONE = "the loss or its gradient: the model's output is finite"
 
 
 class NonFiniteError(FloatingPointError):
@@ -47,12 +50,13 @@ def keep_batch(folder: Path, batch: Batch, where: str) -> None:
     replace_file(path.with_suffix(".json"), lambda new: new.write_text(json.dumps(report) + "\n", encoding="utf-8"))
 
 
-def first_nonfinite(processor: FlowProcessor, inputs: Tensor) -> str:
+def first_nonfinite(processor: FlowProcessor, inputs: Tensor, devices: DeviceManager) -> str:
     """Run the batch again and name what was not finite first: input, a parameter, or a module's output.
 
     Args:
         processor: the model, as it was when the loss went wrong.
-        inputs: (B, E in) the batch.
+        inputs: (B, E in) the batch, on the device.
+        devices: the precision of training, in which it is run.
     """
     if not bool(torch.isfinite(inputs).all()):
         return "the input"
@@ -63,7 +67,7 @@ def first_nonfinite(processor: FlowProcessor, inputs: Tensor) -> str:
     processor.execute(Execution())  # a compiled part would not call the hooks
     handles = [module.register_forward_hook(_watch(name, found)) for name, module in processor.named_modules() if name]
     try:
-        with torch.no_grad():
+        with torch.no_grad(), devices.autocast():
             output = processor(inputs)
     except FloatingPointError:
         output = None
@@ -75,7 +79,7 @@ def first_nonfinite(processor: FlowProcessor, inputs: Tensor) -> str:
         return f"the output of module {found[0]}"
     if output is None or not bool(torch.isfinite(output).all()):
         return "the output of module mapper"
-    return "the loss or its gradient: the model's output is finite"
+    return LOSS_ALONE
 
 
 def first_nonfinite_gradient(model: nn.Module) -> str:
@@ -95,9 +99,15 @@ def _nonfinite_parameter(model: nn.Module) -> str:
 
 def _watch(name: str, found: list[str]) -> Any:
     def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-        tensors = output if isinstance(output, Tensor) else output[0]
-        parts = [tensors] if isinstance(tensors, Tensor) else list(tensors)
-        if any(part.is_floating_point() and not bool(torch.isfinite(part).all()) for part in parts):
+        if any(part.is_floating_point() and not bool(torch.isfinite(part).all()) for part in _tensors_of(output)):
             found.append(name)
 
     return hook
+
+
+def _tensors_of(output: Any) -> list[Tensor]:
+    """The tensors of what a module gives, however it is nested."""
+    if isinstance(output, Tensor):
+        return [output]
+    nested = list(output.values()) if isinstance(output, dict) else output
+    return [part for one in nested for part in _tensors_of(one)] if isinstance(nested, list | tuple) else []

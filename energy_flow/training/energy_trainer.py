@@ -16,11 +16,11 @@ from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..config import EnergyConfig
-from ..core import FlowProcessor, create_processor
-from ..data.pairs import PairData, PairSet, TextBank, check_embeddings
+from ..core import create_processor
+from ..data.pairs import PairData, PairSet, TextBank, embeddings_of
 from ..data.read_ahead import LoadedBatch, read_ahead
 from ..utils.determinism import deterministic_algorithms
 from ..utils.device_manager import DeviceManager
@@ -32,14 +32,15 @@ from ..utils.stored_rows import Rows
 from .checkpoint import CONFIG, load_weights, save_model
 from .checkpoint_store import CheckpointStore
 from .diagnosis import Batch, NonFiniteError, describe, keep_batch
-from .execution_plan import most_flows, plan_execution
+from .execution_plan import most_flows, plan_execution, require_whole_batches, without_graphs
 from .flow_budget import ADAPT_EVERY, FlowBudget
 from .metrics import EmbeddingMetrics, measure
 from .observers import Figures, Observer, run_folder_observers
 from .run_folder import CHECKPOINTS, NONFINITE, newest_checkpoint, open_run_folder
 from .run_state import EpochReport, RunState, files_of, fingerprint_of, restore, versions
 from .schedule import create_optimizer, learning_rate_factor
-from .training_step import TrainingStep
+from .training_step import StepFigures, TrainingStep
+from .unwrapping import unwrap_processor
 from .validation import Validation, check_pairs
 
 Written = TypeVar("Written")
@@ -75,7 +76,8 @@ class EnergyTrainer:
     same methods with the same data, and the first alone writes files and tells the observers.
 
     Args:
-        processor: the model; it is moved to the device.
+        processor: the model; it is moved to the device. Where `torch.compile`, `DistributedDataParallel`,
+            `DataParallel` or `AveragedModel` wraps it, the model inside is trained, and the wrapper is not called.
         config: its configuration.
         run_folder: where weights, checkpoints, metrics and curves go; None keeps nothing on disk.
         overwrite: replace what an earlier run left in `run_folder`.
@@ -85,13 +87,13 @@ class EnergyTrainer:
         observers: who else watches, such as a `ProgressBar`.
 
     Raises:
-        ValueError: processor and configuration differ, the run folder holds something already, or the checkpoint is
-            damaged, of a newer format, or of a run that would compute something else.
+        ValueError: no model, processor and configuration differ, the run folder holds something already, or the
+            checkpoint is damaged, of a newer format, or of a run that would compute something else.
     """
 
     def __init__(
         self,
-        processor: FlowProcessor,
+        processor: nn.Module,
         config: EnergyConfig,
         run_folder: str | Path | None = None,
         overwrite: bool = False,
@@ -99,10 +101,12 @@ class EnergyTrainer:
         observers: Sequence[Observer] = (),
         resume_from: str | Path | None = None,
     ) -> None:
+        processor = unwrap_processor(processor)
         if processor.config.to_dict() != config.to_dict():
             raise ValueError(
                 "config differs from the processor's; build the processor from the configuration that trains it"
             )
+        require_whole_batches(config)
         self.config = config
         self.devices = devices or DeviceManager(str(next(processor.parameters()).device), config.precision)
         self.processor = processor.to(self.devices.device)
@@ -118,7 +122,7 @@ class EnergyTrainer:
         self._restored = None if checkpoint is None else self._restore(checkpoint)
         self._extra_observers = tuple(observers)
         self._observers: list[Observer] = []
-        self._pending: list[dict[str, Tensor]] = []
+        self._pending: list[StepFigures] = []
         self._step = TrainingStep(self.processor, self.optimizer, config, self.devices, self.ranks)
         self._clock, self._stops = _Clock(), StopSignals()
         self._most_flows = config.max_active_flows
@@ -144,8 +148,8 @@ class EnergyTrainer:
         """Train on two matrices, row by row.
 
         Args:
-            input_embeddings: (N, E in), floating.
-            target_embeddings: (N, E out), floating.
+            input_embeddings: (N, E in), floating, on any device or a NumPy array: they are kept as float32 on the CPU.
+            target_embeddings: (N, E out), likewise.
             epochs: passes over the rows; by default the configuration's.
         """
         return self._fit(PairSet(input_embeddings, target_embeddings), None, epochs)
@@ -159,10 +163,14 @@ class EnergyTrainer:
 
     @torch.no_grad()
     def predict(self, inputs: Rows) -> Tensor:
-        """(N, E in) embeddings to (N, E out) float32 on the CPU, in batches, without gradients."""
-        check_embeddings("inputs", inputs, self.config.input_embedding_dim)
+        """(N, E in) embeddings to (N, E out) float32 on the CPU, in batches, without gradients.
+
+        Args:
+            inputs: floating rows of any precision, on any device, or a NumPy array, or rows of a file.
+        """
+        inputs = embeddings_of("inputs", inputs, self.config.input_embedding_dim)
         self.processor.eval()
-        parts = [self._run(inputs[rows]).cpu() for rows in batch_slices(len(inputs), self.config.batch_size)]
+        parts = [self._run(inputs[rows]).float().cpu() for rows in batch_slices(len(inputs), self.config.batch_size)]
         return torch.cat(parts)
 
     def evaluate(self, pairs: PairSet, bank: TextBank | None = None) -> EmbeddingMetrics:
@@ -184,6 +192,7 @@ class EnergyTrainer:
         if self.ranks.first and not bool(self.processor.mapper.calibrated):
             self.processor.mapper.calibrate(pairs.inputs, pairs.targets)
         self.ranks.copy_first_(list(self.processor.state_dict().values()))
+        self._require_its_weights()
         state = self._state_for(pairs, epochs)
         started, self._clock = time.perf_counter(), _Clock()
         self._choose_execution(state)
@@ -205,12 +214,25 @@ class EnergyTrainer:
         seconds = time.perf_counter() - started
         return TrainingResult(state.step, seconds, tuple(state.reports), state.best_epoch(self.config.best_by))
 
+    def _require_its_weights(self) -> None:
+        """Refuse to train a model that has got other weights than the optimizer's since the trainer was built."""
+        known = {id(weight) for group in self.optimizer.param_groups for weight in group["params"]}
+        for name, weight in self.processor.named_parameters():
+            if weight.requires_grad and id(weight) not in known:
+                raise ValueError(
+                    f"{name} came to the model, or was unfrozen, after the trainer was built and would not be trained; "
+                    "change the model first, then build EnergyTrainer"
+                )
+
     def _choose_execution(self, state: RunState) -> None:
         weights = sum(weight.numel() for weight in self.processor.parameters())
         rows = -(-self.config.batch_size // (self.ranks.count * state.micro_batches))
         plan = plan_execution(self.config, self.devices, weights, rows)
         self.processor.execute(plan.execution)
         logger.info("%s", plan.reason)
+        if plan.execution.graphed and state.micro_batches > 1:
+            self.processor.execute(without_graphs(plan.execution))
+            logger.warning("no CUDA graphs: the run takes %d micro-batches since memory ran out", state.micro_batches)
         if self.config.adaptive_budget:
             self._most_flows = most_flows(self.config, self.devices, weights, rows, plan.execution.checkpointed)
             state.budget = state.budget or FlowBudget(self._most_flows)
@@ -236,7 +258,7 @@ class EnergyTrainer:
         """Take the steps of this epoch that are left, and look at the validation set."""
         self._clock.reported = time.perf_counter()
         batches = epoch_order(len(pairs), self.config.seed, state.epoch).split(self.config.batch_size)[state.batch :]
-        pinned = self.devices.device.type == "cuda"
+        pinned = self.devices.copies_from_pinned_memory
         with contextlib.closing(read_ahead(pairs, batches, self.config.loader_workers, pinned)) as loaded:
             for batch in loaded:
                 with log_context(step=state.step + 1):
@@ -339,7 +361,8 @@ class EnergyTrainer:
 
     def _run(self, inputs: Tensor) -> Tensor:
         with self.devices.autocast():
-            return self.processor.run(inputs.to(self.devices.device)).output
+            dtype = next(self.processor.parameters()).dtype
+            return self.processor.run(inputs.to(self.devices.device, dtype)).output
 
     def _predict_shared(self, inputs: Rows) -> Tensor:
         """(N, E out) on the first process: every process predicts its share, and empty on the others."""
@@ -352,9 +375,7 @@ class EnergyTrainer:
         """Bring the figures of the pending steps to the CPU in one transfer, and tell the observers."""
         if not self._pending:
             return
-        names = list(self._pending[0])
-        rows = torch.stack([torch.stack([step[name].detach().float() for name in names]) for step in self._pending])
-        figures = [dict(zip(names, row, strict=True)) for row in rows.tolist()]
+        figures = bring_to_host(self._pending)
         for step in figures:
             state.epoch_loss += step["loss"] * step["rows"]
             state.epoch_rows += int(step["rows"])
@@ -399,6 +420,16 @@ class EnergyTrainer:
             self._try(state, f"{name} weights", partial(self.save, self.run_folder / name))
 
 
+def bring_to_host(steps: Sequence[StepFigures]) -> list[dict[str, float]]:
+    """Figures of some steps as numbers: those on the device come over in one transfer, the host's stay as they are."""
+    values = [value for step in steps for value in step.values()]
+    there = [value.detach().float() for value in values if isinstance(value, Tensor)]
+    brought = iter(torch.stack(there).tolist() if there else ())
+    return [
+        {name: next(brought) if isinstance(value, Tensor) else value for name, value in step.items()} for step in steps
+    ]
+
+
 def _check_ranks(ranks: Ranks, config: EnergyConfig, device: torch.device) -> None:
     """Refuse what several processes cannot do, with a ValueError on each of them."""
     if ranks.count > config.batch_size:
@@ -408,5 +439,5 @@ def _check_ranks(ranks: Ranks, config: EnergyConfig, device: torch.device) -> No
     places, configurations = zip(*ranks.everyones(((platform.node(), str(device)), config.to_json())), strict=True)
     if len({*configurations}) > 1:
         raise ValueError("the processes have different configurations; give all the same")
-    if device.type == "cuda" and len({*places}) < len(places):
+    if device.type != "cpu" and len({*places}) < len(places):
         raise ValueError(f"device = {device}: several processes would share it; leave the card's number out")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 from ..config import EnergyConfig
@@ -43,6 +44,20 @@ def plan_execution(config: EnergyConfig, devices: DeviceManager, weights: int, r
     return ExecutionPlan(Execution(compiled, graphed, checkpointed, bucket), f"{compiled_reason}; {memory_reason}")
 
 
+def require_whole_batches(config: EnergyConfig) -> None:
+    """Refuse CUDA graphs of micro-batches, with a ValueError."""
+    if config.compile == "graphs" and config.accumulation > 1:
+        raise ValueError(
+            f"compile = 'graphs' replays one batch a step, accumulation = {config.accumulation} takes several; "
+            "give accumulation = 1, or compile = 'on'"
+        )
+
+
+def without_graphs(execution: Execution) -> Execution:
+    """The same, compiled but without CUDA graphs."""
+    return replace(execution, graphed=False, row_bucket=1)
+
+
 def expected_bytes(config: EnergyConfig, number_bytes: int, weights: int, rows: int, checkpointed: bool) -> int:
     """Bytes that a training step is expected to need at most: weights, optimizer, and what the flow-steps keep."""
     per_flow = _bytes_per_flow(config, number_bytes, rows, checkpointed)
@@ -69,15 +84,17 @@ def _number_bytes(devices: DeviceManager) -> int:
 
 
 def _choose_compiled(config: EnergyConfig, devices: DeviceManager) -> tuple[bool, str]:
-    missing = devices.compiler_missing()
     if config.compile == "graphs" and devices.device.type != "cuda":
         raise ValueError(f"compile = 'graphs': CUDA graphs need a CUDA card, this is {devices.device}; give on or off")
-    if config.compile in ("on", "graphs") and missing:
+    if config.compile == "off":
+        return False, "compile off, as asked"
+    if config.compile == "auto" and devices.device.type == "cpu":
+        return False, "not compiled: it gains little on this device"
+    missing = devices.compiler_missing()
+    if config.compile != "auto" and missing:
         raise ValueError(f"compile = {config.compile!r}: {missing}; install it, or give auto or off")
     if config.compile != "auto":
-        return config.compile != "off", f"compile {config.compile}, as asked"
-    if devices.device.type != "cuda":
-        return False, "not compiled: it gains little on this device"
+        return True, f"compile {config.compile}, as asked"
     return not missing, f"not compiled: {missing}" if missing else "compiled"
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..data.pairs import PairSet, TextBank
 from ..text.decoder import NearestTexts
-from ..utils.stored_rows import CHUNK, Rows, chunks
+from ..utils.stored_rows import CHUNK, Rows, chunks, host_rows
 
 RESAMPLES = 1000  # of the bootstrap
 
@@ -102,6 +102,7 @@ class Judge:
 
     def row_figures(self, outputs: Rows, pairs: PairSet) -> RowFigures:
         """The figures of every row; ranks where there is a bank."""
+        outputs = host_rows("outputs", outputs)
         means = [_mean(rows) for rows in (outputs, pairs.targets)]
         parts = []
         for start in range(0, len(pairs), CHUNK):
@@ -120,7 +121,7 @@ class Judge:
         """
         if self.nearest is None:
             return None
-        places = self._places_of(pairs)
+        places, outputs = self._places_of(pairs), host_rows("outputs", outputs)
         parts = [
             self.nearest.ranks(chunk, right.clamp(min=0))
             for chunk, right in zip(chunks(outputs), places.split(CHUNK), strict=True)

@@ -90,7 +90,9 @@ def files_of(
             for name, value in values.items()
         },
         RANDOM: {
-            name: value for part in ranks.bring_to_first(_random_states(ranks.rank)) for name, value in part.items()
+            name: value
+            for part in ranks.bring_to_first(_random_states(ranks.rank, _device_of(optimizer)))
+            for name, value in part.items()
         },
     }
     files: dict[str, Callable[[Path], object]] = {name: partial(_write_text, text) for name, text in texts.items()}
@@ -104,7 +106,7 @@ def restore(folder: Path, optimizer: torch.optim.Optimizer, ranks: Ranks) -> Run
         weight, name = key.split(".")
         moments.setdefault(int(weight), {})[name] = value
     load_moments(optimizer, moments)
-    _set_random_states(load_file(folder / RANDOM), ranks.rank)
+    _set_random_states(load_file(folder / RANDOM), ranks.rank, _device_of(optimizer))
     run = json.loads((folder / STATE).read_text(encoding="utf-8"))
     run["reports"] = [_report(values) for values in run["reports"]]
     run["budget"] = FlowBudget(**run["budget"]) if run.get("budget") else None
@@ -158,19 +160,34 @@ def _report(values: dict[str, Any]) -> EpochReport:
     return EpochReport(**values, validation=None if metrics is None else EmbeddingMetrics(**metrics))
 
 
-def _random_states(rank: int) -> dict[str, Tensor]:
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    states = {"cpu": torch.get_rng_state()} | {f"cuda:{device}": state for device, state in enumerate(cuda)}
+def _random_states(rank: int, device: torch.device) -> dict[str, Tensor]:
+    """The states of the generators that this process uses: the CPU's, and its device's."""
+    states = {"cpu": torch.get_rng_state()}
+    if device.type != "cpu":
+        states[device.type] = torch.get_device_module(device).get_rng_state(*_numbered(device))
     return {_of_rank(rank, name): state for name, state in states.items()}
 
 
-def _set_random_states(states: dict[str, Tensor], rank: int) -> None:
+def _set_random_states(states: dict[str, Tensor], rank: int, device: torch.device) -> None:
     """Set what the checkpoint has; one of a machine with fewer cards or processes has no state for the others."""
     if _of_rank(rank, "cpu") in states:
         torch.set_rng_state(states[_of_rank(rank, "cpu")])
-    for device in range(torch.cuda.device_count()):
-        if _of_rank(rank, f"cuda:{device}") in states:
-            torch.cuda.set_rng_state(states[_of_rank(rank, f"cuda:{device}")], device)
+    if device.type == "cpu":
+        return
+    for name in (device.type, str(device)):  # earlier versions kept every card's, by its number
+        if _of_rank(rank, name) in states:
+            torch.get_device_module(device).set_rng_state(states[_of_rank(rank, name)], *_numbered(device))
+            return
+
+
+def _device_of(optimizer: torch.optim.Optimizer) -> torch.device:
+    """Where the weights are."""
+    return next(weight.device for group in optimizer.param_groups for weight in group["params"])
+
+
+def _numbered(device: torch.device) -> tuple[torch.device, ...]:
+    """What torch's functions want to be told of a device: nothing where there is only one."""
+    return () if device.type == "mps" else (device,)
 
 
 def _of_rank(rank: int, name: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -19,12 +20,14 @@ from ..utils.device_manager import DeviceManager
 from ..utils.helpers import batch_slices
 from ..utils.logging import logger
 from ..utils.ranks import Ranks
-from .diagnosis import NonFiniteError, first_nonfinite, first_nonfinite_gradient
+from .diagnosis import LOSS_ALONE, NonFiniteError, first_nonfinite, first_nonfinite_gradient
+from .execution_plan import without_graphs
 from .flow_log import log_flows
 from .losses import total_loss
 
 FINE, OUT_OF_MEMORY, NOT_FINITE, NO_ROOM = range(4)  # how an attempt ended; the worst of all processes counts
-Sums = dict[str, tuple[Tensor, Tensor]]  # figures as sums, and what they are divided by
+Sums = dict[str, Tensor]  # scalars on the device; those of micro-batches and processes add up to the batch's
+StepFigures = dict[str, Tensor | float]  # scalars on the device, and what the host knows
 
 
 class TrainingStep:
@@ -36,6 +39,8 @@ class TrainingStep:
     or a number that is not finite, takes the others along instead of leaving them waiting. Nothing could be exchanged
     earlier, as the weights are those of every step of the flows and their gradients are whole only at the end of the
     backward pass.
+
+    A step waits for the device once, before the update: for whether its loss and its gradient are finite.
 
     Args:
         processor: the model, on its device.
@@ -57,8 +62,8 @@ class TrainingStep:
         self.ranks = ranks
         self.micro_batches = config.accumulation
 
-    def __call__(self, inputs: Tensor, targets: Tensor, rate: float) -> dict[str, Tensor]:
-        """Take a step on (B, E in) inputs and (B, E out) targets; the figures are on the device, as scalars.
+    def __call__(self, inputs: Tensor, targets: Tensor, rate: float) -> StepFigures:
+        """Take a step on (B, E in) inputs and (B, E out) targets; its figures are scalars, most of them on the device.
 
         Raises:
             NonFiniteError: a loss or a gradient was not finite, and nothing was updated; it names the first module.
@@ -70,13 +75,13 @@ class TrainingStep:
         while (sums := self._attempt(inputs, targets)) is None:
             self._save_memory(len(inputs))
         norms = self._gradient_norms()
-        if not bool(torch.isfinite(norms["gradient_norm"])):
-            raise self._refuse(first_nonfinite_gradient(self.processor))
+        finite = torch.stack((torch.isfinite(sums["loss"]), torch.isfinite(norms["gradient_norm"]))).tolist()
+        if not all(finite):
+            self._name_the_first(inputs, in_loss=not finite[0])
         weights = [weight for weight in self.processor.parameters() if weight.grad is not None]
         clip_grads_with_norm_(weights, self.config.gradient_clip, norms["gradient_norm"])
         self.optimizer.step()
-        figures = {name: value / weight for name, (value, weight) in sums.items()} | {"flow_steps": sums["live"][0]}
-        return figures | norms | {"learning_rate": torch.tensor(rate), "rows": torch.tensor(float(len(inputs)))}
+        return _figures(sums) | norms | {"learning_rate": rate, "rows": float(len(inputs))}
 
     def _attempt(self, inputs: Tensor, targets: Tensor) -> Sums | None:
         """Gradients and figures of the whole batch, on every process; None where one ran out of memory."""
@@ -100,27 +105,53 @@ class TrainingStep:
     def _accumulate(self, inputs: Tensor, targets: Tensor) -> Sums:
         """Gradients of this process's share of the batch's mean loss, and its figures."""
         self.optimizer.zero_grad(set_to_none=True)
-        device, sums, own = self.devices.device, Sums(), self.ranks.share(len(inputs))
-        counts = 1.0
-        if own.start == own.stop:  # a batch of fewer rows than processes: one row is looked at twice and counts once
-            own, counts = slice(0, 1), 0.0
-        targets = targets.to(device, non_blocking=True)
-        for part in batch_slices(own.stop - own.start, -(-(own.stop - own.start) // self.micro_batches)):
-            rows = slice(own.start + part.start, own.start + part.stop)
+        sums = Sums()
+        counts, parts = self._parts(len(inputs))
+        targets = self._to_device(targets)
+        for rows in parts:
             share = counts * (rows.stop - rows.start) / len(inputs)
-            outputs, stats = self._forward(inputs[rows].to(device, non_blocking=True))
+            outputs, stats = self._forward(inputs[rows])
             loss, terms = total_loss(outputs, targets, self.config, rows)
-            if not bool(torch.isfinite(loss)):
-                raise self._refuse(first_nonfinite(self.processor, inputs[rows].to(device)))
-            self._backward(loss * share)
+            self._backward(loss * share, inputs[rows])
             log_flows(stats)
             losses = {"loss": loss.detach()} | {f"loss_{name}": term.detach() for name, term in terms.items()}
-            found = {name: (share * value, value.new_tensor(share)) for name, value in losses.items()}
-            found |= {name: (counts * value, counts * weight) for name, (value, weight) in _sums(stats).items()}
-            for name, (value, weight) in found.items():
-                before = sums.get(name, (0.0, 0.0))
-                sums[name] = (before[0] + value, before[1] + weight)
+            found = {name: share * value for name, value in losses.items()}
+            found |= {name: counts * value for name, value in _sums(stats, len(inputs)).items()}
+            sums = {name: value + sums[name] if name in sums else value for name, value in found.items()}
         return sums
+
+    def _parts(self, rows: int) -> tuple[float, list[slice]]:
+        """The micro-batches of this process's share of a batch, and the weight of its rows.
+
+        Where a batch has fewer rows than there are processes, one row is looked at twice and counts once.
+        """
+        own, counts = self.ranks.share(rows), 1.0
+        if own.start == own.stop:
+            own, counts = slice(0, 1), 0.0
+        size = -(-(own.stop - own.start) // self.micro_batches)
+        parts = batch_slices(own.stop - own.start, size)
+        return counts, [slice(own.start + part.start, own.start + part.stop) for part in parts]
+
+    def _to_device(self, rows: Tensor) -> Tensor:
+        """Rows in the model's precision, on the device; the host does not wait for those in page-locked memory."""
+        dtype = next(self.processor.parameters()).dtype
+        return rows.to(self.devices.device, dtype, non_blocking=True)
+
+    def _name_the_first(self, inputs: Tensor, in_loss: bool) -> NoReturn:
+        """Look for what was not finite, now that something was: on every process, and the first that finds it counts.
+
+        Raises:
+            NonFiniteError: always.
+        """
+        if not in_loss:
+            raise self._refuse(first_nonfinite_gradient(self.processor))
+        self.optimizer.zero_grad(set_to_none=True)
+        found = [self._diagnose(inputs[rows]) for rows in self._parts(len(inputs))[1]]
+        everywhere = [words for ranks in self.ranks.everyones(found) for words in ranks]
+        raise self._refuse(next((words for words in everywhere if words != LOSS_ALONE), LOSS_ALONE))
+
+    def _diagnose(self, inputs: Tensor) -> str:
+        return first_nonfinite(self.processor, self._to_device(inputs), self.devices)
 
     def _exchange(self, sums: Sums, used: Sequence[nn.Parameter]) -> Sums:
         """Add up gradients and figures over the processes.
@@ -133,25 +164,26 @@ class TrainingStep:
             return sums
         for weight in used:
             weight.grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
-        figures = torch.stack([torch.stack(pair).double() for pair in sums.values()])
+        figures = torch.stack([value.double() for value in sums.values()])
         self.ranks.sum_([*(weight.grad for weight in used if weight.grad is not None), figures])
-        return {name: (value, weight) for name, (value, weight) in zip(sums, figures, strict=True)}
+        return dict(zip(sums, figures, strict=True))
 
     def _forward(self, inputs: Tensor) -> tuple[Tensor, FlowStatistics]:
         try:
             with self.devices.autocast():
-                result = self.processor.run(inputs)
+                result = self.processor.run(self._to_device(inputs))
         except FloatingPointError as error:
-            raise self._refuse(first_nonfinite(self.processor, inputs)) from error
+            raise self._refuse(self._diagnose(inputs)) from error
         return result.output, result.stats
 
-    def _backward(self, loss: Tensor) -> None:
+    def _backward(self, loss: Tensor, inputs: Tensor) -> None:
         try:
             loss.backward()
         except RuntimeError as error:
-            if self.config.detect_anomaly and "returned nan values" in str(error):
-                raise self._refuse(f"the gradient: {error}") from error
-            raise
+            if not (self.config.detect_anomaly and "returned nan values" in str(error)):
+                raise
+            finite = bool(torch.isfinite(loss))
+            raise self._refuse(f"the gradient: {error}" if finite else self._diagnose(inputs)) from error
 
     def _gradient_norms(self) -> dict[str, Tensor]:
         """The norm of the whole gradient, and of each part's."""
@@ -176,32 +208,38 @@ class TrainingStep:
     def _save_memory(self, rows: int) -> None:
         """Keep less from now on, or take fewer rows at once."""
         self.optimizer.zero_grad(set_to_none=True)  # before the cache is emptied, so that gradients are not kept
-        if self.devices.device.type == "cuda":
-            torch.cuda.empty_cache()
+        self.devices.empty_cache()
         if self._can_recompute():
             self.processor.execute(replace(self.processor.execution, checkpointed=True))
             logger.warning("out of memory: activations are computed again in the backward pass from now on")
         else:
             self.micro_batches = min(self._most_micro_batches(rows), 2 * self.micro_batches)
             logger.warning("out of memory: %d micro-batches from now on, the batch stays", self.micro_batches)
+            if self.processor.execution.graphed:
+                self.processor.execute(without_graphs(self.processor.execution))
+                logger.warning("no CUDA graphs from now on: they would hold the memory of every micro-batch")
 
     def _refuse(self, where: str) -> NonFiniteError:
         self.optimizer.zero_grad(set_to_none=True)
         return NonFiniteError(where)  # the trainer knows step and rows
 
 
-def _sums(stats: FlowStatistics) -> Sums:
-    """The plan's figures as sums and what they are divided by: so that those of micro-batches add up to the batch's."""
+def _sums(stats: FlowStatistics, batch: int) -> Sums:
+    """The plan's figures of some rows of a batch, as parts that add up to the whole batch's.
+
+    Args:
+        stats: of those rows.
+        batch: B, rows of the whole batch.
+    """
     live = stats.live.sum().float()
-    samples = live.new_tensor(float(stats.live.shape[1]))
-    per_sample = {
-        "arrived_share": stats.arrived_share.sum(),
-        "path_length": stats.path_length.sum(),
-        "coverage": stats.coverage.sum(),
-    }
-    return {
-        "live": (live, (stats.live > 0).sum().float()),
-        "mean_level": ((stats.mean_level * stats.live).sum(), live),
-        **{name: (getattr(stats, name).sum().float(), samples) for name in ("spawned", "refused", "faded")},
-        **{name: (value.float(), samples) for name, value in per_sample.items()},
-    }
+    counts = {name: getattr(stats, name).sum().float() / batch for name in ("spawned", "refused", "faded")}
+    means = {name: getattr(stats, name).sum() / batch for name in ("arrived_share", "path_length", "coverage")}
+    levels = (stats.mean_level * stats.live).sum()
+    return {"flow_steps": live, "live_steps": (stats.live > 0).sum().float(), "levels": levels, **counts, **means}
+
+
+def _figures(sums: Sums) -> StepFigures:
+    """The figures of a whole batch from their sums."""
+    kept = {name: value for name, value in sums.items() if name not in ("live_steps", "levels")}
+    live = sums["flow_steps"]
+    return {**kept, "live": live / sums["live_steps"], "mean_level": sums["levels"] / live}

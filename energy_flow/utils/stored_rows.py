@@ -89,6 +89,44 @@ class StoredRows:
 Rows = Tensor | StoredRows
 
 
+def float_rows(name: str, rows: Rows | np.ndarray) -> Rows:
+    """A matrix as the rest of the package has it: detached float32 where it is. What fits already is not copied.
+
+    Args:
+        name: what the caller calls these rows; it leads the message.
+        rows: (N, width) floating, a tensor on any device or an array; rows of a file pass through. A number that is
+            too large for float32 becomes infinite.
+
+    Raises:
+        ValueError: no matrix of floating numbers.
+    """
+    if isinstance(rows, StoredRows):
+        return rows
+    if isinstance(rows, np.ndarray):
+        if rows.dtype.kind != "f":
+            raise ValueError(f"{name} has dtype {rows.dtype}; embeddings are floating: convert with .astype('float32')")
+        with np.errstate(over="ignore"):
+            return torch.from_numpy(np.require(rows, np.float32, ("C", "W")))
+    if not isinstance(rows, Tensor):
+        raise ValueError(
+            f"{name} is a {type(rows).__name__}; give a torch tensor or a NumPy array of shape (rows, width)"
+        )
+    if not rows.is_floating_point():
+        raise ValueError(f"{name} has dtype {rows.dtype}; embeddings are floating: convert them with .float()")
+    return (rows.detach() if rows.requires_grad else rows).to(torch.float32)
+
+
+def host_rows(name: str, rows: Rows | np.ndarray) -> Rows:
+    """As `float_rows`, on the CPU."""
+    found = float_rows(name, rows)
+    return found if isinstance(found, StoredRows) else found.cpu()
+
+
+def in_memory(rows: Rows) -> Tensor:
+    """All rows as one tensor; those of a file are read."""
+    return rows[:] if isinstance(rows, StoredRows) else rows
+
+
 def chunks(rows: Rows) -> Iterator[Tensor]:
     """All rows, some thousands at a time."""
     for start in range(0, len(rows), CHUNK):
