@@ -17,10 +17,11 @@ import torch
 import torch.nn.functional as F
 from common import parser_for, publish, spread
 from model_step import ModelStep, seconds_of
-from torch import Tensor, nn
+from torch import Tensor
 
 from energy_flow.config import EnergyConfig, create_debug_config
 from energy_flow.core import FlowProcessor
+from energy_flow.core.execution.weights import take_weights
 from energy_flow.utils import DeviceManager
 
 COLUMNS = (
@@ -29,19 +30,26 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def products_of(processor: FlowProcessor, at_rest: bool = False) -> list[nn.Parameter]:
-    """The matrices that every row is multiplied with in a step; `at_rest` in the first one."""
-    needed = ("weight_ih",) if at_rest else ("weight_ih", "weight_hh")
-    gru = [weight for name, weight in processor.carrier.gru.named_parameters() if name.startswith(needed)]
-    return [processor.neuron.perceive.weight, processor.neuron.project.weight, *gru, processor.carrier.heads.weight]
+def products_of(processor: FlowProcessor, at_rest: bool = False) -> list[Tensor]:
+    """Copies of the matrices that every row is multiplied with in a step; `at_rest` in the first one."""
+    taken = take_weights(processor.neuron, processor.carrier)
+    project = [] if taken.project is None else [taken.project[0]]
+    gru = [weight for layer in taken.layers for weight in (layer.weight_ih, layer.weight_hh)]
+    gru = gru[::2] if at_rest else gru
+    found = [taken.perceive, *project, *gru, processor.carrier.heads.weight]
+    return [weight.detach().float().requires_grad_() for weight in found]
 
 
 def run_products(
-    processor: FlowProcessor, noise: dict[int, Tensor], rows_per_step: Sequence[int], devices: DeviceManager
+    weights: Sequence[Tensor],
+    at_rest: Sequence[Tensor],
+    noise: dict[int, Tensor],
+    rows_per_step: Sequence[int],
+    devices: DeviceManager,
 ) -> None:
     """Forward and backward of every product of every step: gradients for rows and weights."""
     for step, rows in enumerate(rows_per_step):
-        for weight in products_of(processor, at_rest=step == 0):
+        for weight in at_rest if step == 0 else weights:
             outputs_wide, inputs_wide = weight.shape
             inputs = noise[inputs_wide][:rows].detach().requires_grad_()
             with devices.autocast():
@@ -54,13 +62,15 @@ def measure(config: EnergyConfig, rows: int, repeats: int, device: str) -> list[
     step.train()
     assert step.stats is not None
     rows_per_step = step.stats.live.sum(1).tolist()
-    widths = {wide for weight in products_of(step.processor) for wide in weight.shape}
+    weights, at_rest = products_of(step.processor), products_of(step.processor, at_rest=True)
+    widths = {wide for weight in weights for wide in weight.shape}
     noise = {wide: torch.randn(max(rows_per_step), wide, device=step.devices.device) for wide in widths}
 
     def floor() -> None:
-        step.optimizer.zero_grad()
-        run_products(step.processor, noise, rows_per_step, step.devices)
-        step.optimizer.step()
+        for weight in (*weights, *at_rest):
+            weight.grad = None
+        run_products(weights, at_rest, noise, rows_per_step, step.devices)
+        step.optimizer.step()  # with the gradients that the model's step left
 
     model_seconds, floor_seconds = [], []
     for repeat in range(-2, repeats):  # the first two warm up

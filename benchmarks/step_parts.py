@@ -2,7 +2,8 @@
 
 One step of each preset under torch's profiler: the forward pass by the method that an operation is called from, the
 backward pass by the part whose operations it answers. `dense` is neuron, GRU and heads; everything else is what the
-lattice adds around them. Presets larger than `debug` run at batch 1 on a CPU, at their own batch on a GPU.
+lattice adds around them; the sums over site columns are made within the first layer's product, and their backward pass
+counts as `dense`. Presets larger than `debug` run at batch 1 on a CPU, at their own batch on a GPU.
 
     python benchmarks/step_parts.py [--presets debug optimized] [--precision auto] [--traces FOLDER] [--device cuda]
 
@@ -26,22 +27,31 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 from energy_flow.config import create_config
 from energy_flow.core import EmbeddingMapper, EnergyCarrier, EnergyLattice, SimpleNeuron, flow_processor
-from energy_flow.core.dense_part import DensePart
+from energy_flow.core.execution import Executor, executor
 from energy_flow.core.ledger import RunLedger
 
 PARTS: dict[str, list[tuple[Any, str]]] = {
-    "dense": [(DensePart, "__call__")],
-    "field sums, perceiving": [(EnergyLattice, "perceive"), (SimpleNeuron, "compute_features")],
-    "splits": [(flow_processor, "plan_splits")],
+    "dense": [(Executor, "update"), (Executor, "__init__")],
+    "field sums, perceiving": [
+        (EnergyLattice, "perceive"),
+        (SimpleNeuron, "compute_features"),
+        (executor, "layout_of"),
+    ],
+    "splits": [(flow_processor, "plan_splits"), (flow_processor, "keep_rest")],
     "compaction": [
-        (flow_processor, "regroup"),
-        (EnergyCarrier, "hand_on"),
+        (Executor, "count"),
+        (Executor, "regroup"),
         (EnergyCarrier, "spawn"),
         (flow_processor.Flows, "rows"),
         (flow_processor.Flows, "join"),
     ],
-    "moving": [(EnergyLattice, "advance")],
-    "collection": [(EnergyLattice, "collect_output_energy"), (RunLedger, "statistics"), (RunLedger, "arrivals")],
+    "moving": [(Executor, "settle")],
+    "collection": [
+        (EnergyLattice, "collect_output_energy"),
+        (RunLedger, "observe"),
+        (RunLedger, "statistics"),
+        (RunLedger, "arrivals"),
+    ],
     "faces": [(EmbeddingMapper, "to_sites"), (EmbeddingMapper, "to_embedding")],
 }
 OPTIMIZER = "optimizer"
@@ -66,24 +76,37 @@ def duration(event: Any, device: str) -> float:
 def attribute(events: list[FunctionEvent], device: str) -> tuple[dict[str, float], dict[str, float]]:
     """Milliseconds per part, forward and backward."""
     forward, backward = defaultdict[str, float](float), defaultdict[str, float](float)
-    owner: dict[int, str] = {}
+    owner: dict[int, tuple[float, str]] = {}
     ranges = [event for event in events if event.name in PARTS]
     for event in ranges:
-        forward[event.name] += duration(event, device)
+        forward[event.name] += duration(event, device) - sum(duration(inner, device) for inner in _within(event))
         _own(event, event.name, owner)
     for event in events:
         if event.name.startswith("autograd::engine::evaluate_function"):
             accumulates = "AccumulateGrad" in event.name
-            backward["dense" if accumulates else owner.get(event.sequence_nr, REST)] += duration(event, device)
+            _, part = owner.get(event.sequence_nr, (0.0, REST))
+            backward["dense" if accumulates else part] += duration(event, device)
         elif event.name.startswith("Optimizer.step"):
             forward[OPTIMIZER] += duration(event, device)
     return forward, backward
 
 
-def _own(event: FunctionEvent, part: str, owner: dict[int, str]) -> None:
+def _within(event: FunctionEvent) -> list[FunctionEvent]:
+    """The parts that were called within this one, and not within another part of it."""
+    return [
+        inner for child in event.cpu_children for inner in ([child] if child.name in PARTS else _within(child))
+    ]
+
+
+def _own(event: FunctionEvent, part: str, owner: dict[int, tuple[float, str]]) -> None:
+    """Note the part that a number of autograd's sequence belongs to: of the operations that bear it, the last made the
+    node, and those before had none.
+    """
     for child in event.cpu_children:
+        if child.name in PARTS:
+            continue  # it owns its operations itself
         if child.sequence_nr >= 0:
-            owner[child.sequence_nr] = part
+            owner[child.sequence_nr] = max(owner.get(child.sequence_nr, (0.0, part)), (child.time_range.start, part))
         _own(child, part, owner)
 
 

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from energy_flow.config import create_config
-from energy_flow.core import Execution, flow_processor
-from energy_flow.core.regroup import regroup
+from energy_flow.core import Execution
+from energy_flow.core.execution import executor
+from energy_flow.core.execution.entry import numbers_of
 from energy_flow.training import EnergyTrainer
 from energy_flow.utils import DeviceManager
 
@@ -72,12 +73,12 @@ def test_a_step_waits_once_for_the_device() -> None:
     def counted(*arguments):
         torch.cuda.set_sync_debug_mode("default")
         waits.append(1)
-        found = regroup(*arguments)
+        found = numbers_of(*arguments)
         torch.cuda.set_sync_debug_mode("error")
         return found
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(flow_processor, "regroup", counted)
+        patch.setattr(executor, "numbers_of", counted)
         flows, steps = processor.launch(inputs), 0
         torch.cuda.set_sync_debug_mode("error")
         try:

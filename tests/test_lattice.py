@@ -11,6 +11,7 @@ from energy_flow.core.execution.regroup import RegroupHidden, group_rows
 from energy_flow.core.flows import ARRIVED, FADED, MOVING, Arrivals
 from energy_flow.core.perceived import neighbour_table
 from energy_flow.core.readers import site_nodes
+from energy_flow.core.splitting import _strongest_first
 
 from .strategies import build_model
 from .test_laws import BUSY
@@ -201,3 +202,10 @@ def test_statistics_report_the_mean_path_in_steps() -> None:
     result = create_processor(config).run(torch.ones(2, 12))
     assert result.stats.path_length.tolist() == [3.0, 3.0]
     assert result.stats.steps == 3
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_strongest_children_come_first_and_those_that_may_not_start_last(dtype: torch.dtype) -> None:
+    strength = torch.tensor([0.5, -1.0, 0.0, 2.0, 0.5, 1e-30, 3.0, -1.0], dtype=dtype)
+    sample = torch.tensor([1, 1, 1, 1, 1, 0, 0, 1])
+    assert _strongest_first(strength, sample).tolist() == [6, 5, 3, 0, 4, 2, 1, 7]

@@ -61,9 +61,9 @@ class Step:
         hidden = self.executor.regroup(hidden, group)
         children = self.carrier.spawn(
             flows.rows(group.parent, hidden[:, counts.moving :])._replace(next_id=plan.next_id),
-            energy=output.spawn_energies[group.parent, group.child],
-            share=output.spawn_shares[group.parent, group.child],
-            flow_id=plan.flow_id[group.parent, group.child],
+            energy=output.spawn_energies.flatten(0, 1).index_select(0, group.slot),
+            share=output.spawn_shares.flatten().index_select(0, group.slot),
+            flow_id=plan.flow_id.flatten().index_select(0, group.slot),
         )
         live = moved.rows(group.stay, hidden[:, : counts.moving]).join(children, hidden)
         return StepResult(live, moved, outcome, level, plan.refused, counts)

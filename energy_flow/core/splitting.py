@@ -73,12 +73,21 @@ def count_per_sample(sample: Tensor, batch: int, counts: Tensor | None = None) -
 
 def _rank_in_sample(flows: Flows, strength: Tensor) -> Tensor:
     """(F, K) int64: the place of each child in its sample, strongest first, ties by flow id and child."""
-    children = strength.shape[1]
-    sample = flows.sample.repeat_interleave(children)
-    order = flows.flow_id.repeat_interleave(children).argsort(stable=True)
-    for key in (-strength.flatten(), sample):  # stable sorts, the most important key last
-        order = order[key[order].argsort(stable=True)]
-    per_sample = count_per_sample(sample, flows.batch)
-    start = per_sample.cumsum(0) - per_sample
-    place = torch.arange(len(sample), device=sample.device) - start[sample[order]]
-    return torch.empty_like(place).scatter(0, order, place).view(strength.shape)
+    rows, children = strength.shape
+    by_id = flows.flow_id.argsort(stable=True)
+    strength, sample = strength.index_select(0, by_id), flows.sample.index_select(0, by_id)
+    order = _strongest_first(strength.flatten(), sample.repeat_interleave(children, output_size=rows * children))
+    per_sample = children * count_per_sample(sample, flows.batch)
+    start = (per_sample.cumsum(0) - per_sample).index_select(0, sample)
+    places = torch.arange(rows * children, device=sample.device)
+    rank = torch.empty_like(places).scatter(0, order, places).view(rows, children) - start.unsqueeze(1)
+    return torch.empty_like(rank).index_copy(0, by_id, rank)
+
+
+def _strongest_first(strength: Tensor, sample: Tensor) -> Tensor:
+    """(n,) int64 the order by sample, then by strength (-1 or at least 0), the strongest first; ties stay as they are."""
+    if strength.dtype == torch.float32:  # the bits of such numbers sort as they do: one sort of whole numbers
+        descending = 2**31 - 1 - torch.where(strength < 0, -1, strength.view(torch.int32).long())
+        return (sample * 2**32 + descending).argsort(stable=True)
+    order = (-strength).argsort(stable=True)  # stable sorts, the most important key last
+    return order[sample.index_select(0, order).argsort(stable=True)]

@@ -19,6 +19,7 @@ class Regrouping(NamedTuple):
     stay: Tensor  # (A,) int64, rows that live on
     parent: Tensor  # (M,) int64, row of each newborn's parent
     child: Tensor  # (M,) int64, which of its parent's K children it is
+    slot: Tensor  # (M,) int64, parent and child as one number, a row of what is (F, K, ...) flattened
 
 
 def group_rows(moving: Tensor, accepted: Tensor, survivors: int, newborn: int) -> Regrouping:
@@ -31,7 +32,7 @@ def group_rows(moving: Tensor, accepted: Tensor, survivors: int, newborn: int) -
         newborn: M.
     """
     slot, children = rows_where(accepted.flatten(), newborn), max(1, accepted.shape[1])
-    return Regrouping(rows_where(moving, survivors), slot // children, slot % children)
+    return Regrouping(rows_where(moving, survivors), slot // children, slot % children, slot)
 
 
 class RegroupHidden(torch.autograd.Function):
