@@ -88,7 +88,7 @@ class EmbeddingMapper(nn.Module):
         with torch.autocast(energies.device.type, enabled=False):
             rows = energies.to(self.output_weight.dtype).flatten(0 if self.tied else 1, 1 if self.tied else 2)
             outputs = F.linear(rows, self.output_weight) * (self._output_gain * self.output_rms)
-        return outputs.view(len(energies), -1)
+        return outputs.view(energies.shape[0], -1)
 
 
 def _rms(rows: Matrix) -> float:

@@ -103,7 +103,7 @@ class EnergyCarrier(nn.Module):
             shares: (F, K) of energy and mass, for each child.
         """
         if not self.config.can_split:
-            nothing = energy_value.detach().new_empty(len(shares), 0, energy_value.shape[1])
+            nothing = energy_value.detach().new_empty(shares.shape[0], 0, energy_value.shape[1])
             return CarrierOutput(energy_value, next_position, nothing, shares, shares.detach())
         spawn_energies = shares.unsqueeze(2) * energy_value.unsqueeze(1)
         levels = self._spawn_levels(energy_value, spawn_energies)

@@ -13,7 +13,7 @@ from .constants import seeded_start
 from .embedding_mapper import EmbeddingMapper
 from .energy_carrier import EnergyCarrier
 from .energy_lattice import EnergyLattice
-from .execution import Execution, Executor, as_rows, refuse_transforms
+from .execution import Execution, Executor, StaticForm, as_rows, refuse_transforms
 from .flows import ARRIVED, FADED, MOVING, FlowResult, Flows, StepResult
 from .ledger import RunLedger
 from .simple_neuron import SimpleNeuron
@@ -95,7 +95,9 @@ class FlowProcessor(nn.Module):
         self.limit_training_flows(config.max_active_flows)
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """(B, E in) embeddings to (B, E out) embeddings."""
+        """(B, E in) embeddings to (B, E out) embeddings; `torch.export` sees the static form of the same."""
+        if torch.compiler.is_exporting():
+            return StaticForm(self)(as_rows(embeddings, self.config.input_embedding_dim, self.mapper.input_weight))
         return self.run(embeddings).output
 
     def run(self, embeddings: Tensor, record: bool = False) -> FlowResult:

@@ -7,5 +7,6 @@ and against the slow twin.
 from .entry import as_rows, refuse_transforms
 from .executor import Executor
 from .plan import Execution
+from .static import StaticForm
 
-__all__ = ["Execution", "Executor", "as_rows", "refuse_transforms"]
+__all__ = ["Execution", "Executor", "StaticForm", "as_rows", "refuse_transforms"]

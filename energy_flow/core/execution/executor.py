@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..energy_carrier import CarrierOutput, EnergyCarrier
@@ -119,6 +119,7 @@ class Executor:
         if self._pool is not None and self._pool.holds(hidden):
             return self._pool.regroup(group, self.carrier.child_offset)
         if self._forms is None:
+            gather_sharded(self.carrier)
             newborn = self.carrier.child_states(hidden.index_select(1, group.parent), group.child)
             return torch.cat((hidden.index_select(1, group.stay), newborn), dim=1)
         after = RegroupHidden.apply(hidden, self.carrier.child_offset, group)
@@ -163,6 +164,15 @@ class Executor:
         if self.how.checkpointed and torch.is_grad_enabled() and not self._transformed:
             return checkpoint(run, *arguments, use_reentrant=False, preserve_rng_state=False)  # type: ignore[return-value]
         return run(*arguments)
+
+
+def gather_sharded(carrier: nn.Module) -> None:
+    """Bring the carrier's weights together where FSDP2 has sharded it: the children's offset is used after its forward
+    pass. They are sharded again after the next one.
+    """
+    unshard = getattr(carrier, "unshard", None)
+    if unshard is not None:
+        unshard()
 
 
 def let_rows_vary(features: Tensor, energy: Tensor, position: Tensor, hidden: Tensor | None) -> None:

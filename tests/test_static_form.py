@@ -1,0 +1,45 @@
+"""The forward pass as one graph of fixed shapes: the same numbers, and what torch.export makes of it."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+
+from energy_flow.core.execution import StaticForm
+
+from .strategies import Case, build_model, cases
+from .test_laws import BUSY
+
+
+@settings(max_examples=60, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@given(cases())
+def test_the_static_form_equals_the_run(case: Case) -> None:
+    processor, inputs = case.build()
+    torch.testing.assert_close(StaticForm(processor)(inputs), processor(inputs), rtol=1e-10, atol=1e-11)
+
+
+def test_it_holds_where_children_start_and_are_refused() -> None:
+    processor, inputs = build_model(BUSY, seed=2), torch.randn(8, 12, dtype=torch.float64)
+    stats = processor.run(inputs).stats
+    assert int(stats.spawned.sum()) > 10
+    assert int(stats.refused.sum()) > 10
+    torch.testing.assert_close(StaticForm(processor)(inputs), processor(inputs), rtol=1e-10, atol=1e-11)
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's own, while it exports
+@pytest.mark.parametrize("children", [0, 2])
+def test_an_exported_program_runs_on_other_batches_and_is_saved(children: int) -> None:
+    config = BUSY.replace(max_children=children, lattice_depth=4, initial_steps=3)
+    model = build_model(config, seed=2, dtype=torch.float32).eval()
+    rows = torch.randn(5, 12)
+    program = torch.export.export(model, (rows,), dynamic_shapes=({0: torch.export.Dim("rows", min=2, max=512)},))
+    file = io.BytesIO()
+    torch.export.save(program, file)
+    file.seek(0)
+    loaded = torch.export.load(file).module()
+    for count in (5, 9):
+        other = torch.randn(count, 12)
+        torch.testing.assert_close(loaded(other), model(other), rtol=1e-4, atol=1e-5)
