@@ -12,42 +12,32 @@ import contextlib
 import sys
 from collections import Counter, deque
 from types import SimpleNamespace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_map
 
 NAME = "virtual"
 ATEN = torch.ops.aten
 TOTAL = 32 * 2**30
-SCALARS = set(  # pointwise operations, in which CUDA takes a 0-dimensional tensor of the CPU
-    [
-        "add",
-        "sub",
-        "rsub",
-        "mul",
-        "div",
-        "remainder",
-        "pow",
-        "eq",
-        "ne",
-        "lt",
-        "le",
-        "gt",
-        "ge",
-        "maximum",
-        "minimum",
-        "where",
-        "masked_fill",
-        "lerp",
-        "logical_and",
-        "logical_or",
-        "bitwise_and",
-        "bitwise_or",
-        "index_put",
-        "_index_put_impl_",
-    ]
-)
+# pointwise operations, in which CUDA takes a 0-dimensional tensor of the CPU
+SCALARS = {
+    "add",
+    "sub",
+    "rsub",
+    "mul",
+    "div",
+    "pow",
+    "eq",
+    "ne",
+    "lt",
+    "le",
+    "gt",
+    "ge",
+    "where",
+    "masked_fill",
+    "lerp",
+}
 WAITS = {"_local_scalar_dense", "nonzero", "masked_select", "_unique2", "unique_dim", "bincount", "equal"}
 PRODUCTS = ("mm", "addmm", "bmm", "baddbmm")
 MADE_ON_THE_HOST = ["arange", "arange.start", "arange.start_step", "randperm", "randperm.generator", "eye", "linspace"]
@@ -56,7 +46,7 @@ MADE_ON_THE_HOST = ["arange", "arange.start", "arange.start_step", "randperm", "
 class State:
     """What the device does next, and what has been seen."""
 
-    waits: Counter = Counter()  # by kind and line
+    waits: ClassVar[Counter] = Counter()  # by kind and line
     out_of_memory_after: int | None = None  # products
     no_kernels = False
     in_backward = 0
@@ -121,6 +111,20 @@ class VirtualTensor(Tensor):
         return memo[id(self)]
 
 
+def each(change, value):
+    """A function of every tensor or number of what an operation takes or gives."""
+    return type(value)(each(change, one) for one in value) if type(value) in (tuple, list) else change(value)
+
+
+def tensors_of(values) -> list[Tensor]:
+    nested = [one for value in values if isinstance(value, list | tuple) for one in tensors_of(value)]
+    return [one for one in values if isinstance(one, Tensor)] + nested
+
+
+def raw_of(value):
+    return value.raw if isinstance(value, VirtualTensor) else value
+
+
 def name_of(func) -> str:
     name = func._schema.name.split("::")[1]
     return name.removesuffix("_") if not name.startswith("_") else name
@@ -128,19 +132,18 @@ def name_of(func) -> str:
 
 def check_devices(name: str, func, flat) -> None:
     """What CUDA refuses: tensors of two devices, but for scalars of the CPU in pointwise operations."""
-    tensors = [one for one in flat if isinstance(one, Tensor)]
-    strangers = [one for one in tensors if not isinstance(one, VirtualTensor)]
-    if not strangers or len(strangers) == len(tensors):
+    strangers = [one for one in flat if not isinstance(one, VirtualTensor)]
+    if not strangers or len(strangers) == len(flat):
         return
-    if name == "index" and isinstance(tensors[0], VirtualTensor):
+    if name == "index" and isinstance(flat[0], VirtualTensor):
         wait("index from the CPU")
-    elif not (name in SCALARS and isinstance(tensors[0], VirtualTensor) and all(one.dim() == 0 for one in strangers)):
+    elif not (name in SCALARS and isinstance(flat[0], VirtualTensor) and all(one.dim() == 0 for one in strangers)):
         fail(RuntimeError(f"Expected all tensors to be on the same device: {func}"))
 
 
 def run(func, args, kwargs):
     """One operation on the numbers, after the device's rules."""
-    name, (flat, _) = name_of(func), tree_flatten((args, kwargs))
+    name, flat = name_of(func), tensors_of(args) + tensors_of(kwargs.values())
     if State.no_kernels and name == "add":
         raise RuntimeError("CUDA error: no kernel image is available for execution on the device\nand more")
     if name in PRODUCTS and State.out_of_memory_after is not None:
@@ -157,7 +160,7 @@ def run(func, args, kwargs):
     if name in WAITS or (name == "index" and masks):
         wait(name)
     own = {id(one.raw): one for one in flat if isinstance(one, VirtualTensor)}
-    args, kwargs = tree_map(lambda one: one.raw if isinstance(one, VirtualTensor) else one, (args, kwargs))
+    args, kwargs = each(raw_of, args), {key: each(raw_of, one) for key, one in kwargs.items()}
     to_host = kwargs.get("device") is not None and torch.device(kwargs["device"]).type == "cpu"
     kwargs = kwargs | ({"device": torch.device("cpu")} if kwargs.get("device") is not None else {})
     kwargs.pop("pin_memory", None)
@@ -167,7 +170,7 @@ def run(func, args, kwargs):
             return one
         return own[id(one)] if id(one) in own else VirtualTensor(one)
 
-    return tree_map(wrap, func(*args, **kwargs))
+    return each(wrap, func(*args, **kwargs))
 
 
 def to_copy(source, *, device=None, non_blocking=False, pin_memory=None, **kwargs):
@@ -210,60 +213,30 @@ def is_pinned(self: Tensor) -> bool:
     return any(one.untyped_storage().data_ptr() == self.untyped_storage().data_ptr() for one in pinned)
 
 
-class Module:
-    """What stands in for `torch.cuda`; what is not here fails, as on a device that lacks it."""
+def refuse(*_):
+    raise type("NVMLError", (Exception,), {})("not supported")
 
-    seeds: int = 0
 
-    def is_initialized(self):
-        return True
-
-    def is_available(self):
-        return True
-
-    def current_device(self):
-        return 0
-
-    def device_count(self):
-        return 1
-
-    def _is_in_bad_fork(self):
-        return False
-
-    def manual_seed_all(self, seed):
-        Module.seeds += 1
-
-    def get_amp_supported_dtype(self):
-        return [torch.bfloat16]
-
-    def is_bf16_supported(self, including_emulation=True):
-        return True
-
-    def get_device_name(self, device=None):
-        return "virtual card"
-
-    def get_device_properties(self, device=None):
-        return SimpleNamespace(total_memory=TOTAL, major=12, minor=0)
-
-    def memory_allocated(self, device=None):
-        return 2**20
-
-    def max_memory_allocated(self, device=None):
-        return 2**21
-
-    def utilization(self, device=None):
-        raise type("NVMLError", (Exception,), {})("not supported")
-
-    def empty_cache(self):
-        pass
-
-    def get_rng_state(self, device=None):
-        return torch.arange(16, dtype=torch.uint8)
-
-    def set_rng_state(self, state, device=None):
-        assert state.tolist() == list(range(16))
-
-    # fmt: skip
+seeded: list[int] = []
+RANDOM = torch.arange(16, dtype=torch.uint8)
+MODULE = SimpleNamespace(  # stands in for `torch.cuda`; what is not here fails, as on a device that lacks it
+    is_initialized=lambda: True,
+    is_available=lambda: True,
+    current_device=lambda: 0,
+    device_count=lambda: 1,
+    _is_in_bad_fork=lambda: False,
+    manual_seed_all=seeded.append,
+    get_amp_supported_dtype=lambda: [torch.bfloat16],
+    is_bf16_supported=lambda including_emulation: True,
+    get_device_name=lambda device: "virtual card",
+    get_device_properties=lambda device: SimpleNamespace(total_memory=TOTAL, major=12, minor=0),
+    memory_allocated=lambda device: 2**20,
+    max_memory_allocated=lambda device: 2**21,
+    utilization=refuse,
+    empty_cache=lambda: None,
+    get_rng_state=lambda device: RANDOM,
+    set_rng_state=lambda state, device: RANDOM.copy_(state),
+)
 
 
 def install() -> None:
@@ -272,7 +245,7 @@ def install() -> None:
     from torch.utils import _foreach_utils as foreach
     from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
-    _setup_privateuseone_for_python_backend(NAME, backend_module=Module())
+    _setup_privateuseone_for_python_backend(NAME, backend_module=MODULE)
     aten, rest = torch.library.Library("aten", "IMPL"), torch.library.Library("_", "IMPL")
     kept.extend((aten, rest))
 
