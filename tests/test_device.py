@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from energy_flow.core import create_processor
+from energy_flow.core import Execution, create_processor
 from energy_flow.text import generator
 from energy_flow.training import EnergyTrainer
 from energy_flow.training.execution_plan import plan_execution
@@ -99,3 +99,13 @@ def test_a_new_prefix_seeds_no_generator_but_its_own(monkeypatch) -> None:
     assert torch.equal(one, other)
     assert torch.equal(torch.get_rng_state(), before)
     assert not seeded
+
+
+def test_out_of_memory_gives_graphs_up_before_it_takes_micro_batches(caplog) -> None:
+    config = SMALL.replace(checkpointing="off")
+    trainer = EnergyTrainer(create_processor(config), config)
+    trainer.processor.execute(Execution(compiled=True, graphed=True, row_bucket=64))
+    trainer._step._save_memory(8)
+    assert trainer.processor.execution == Execution(compiled=True)
+    assert trainer._step.micro_batches == 2
+    assert "no CUDA graphs from now on" in caplog.text
