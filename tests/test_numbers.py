@@ -225,3 +225,13 @@ def test_deterministic_holds_for_the_run_and_refuses_what_it_cannot_keep(monkeyp
     for device, words in (("cuda", "set CUBLAS_WORKSPACE_CONFIG=:4096:8"), ("mps", "mps makes no such promise")):
         with pytest.raises(ValueError, match=words), deterministic_algorithms(torch.device(device)):
             pass
+
+
+def test_a_number_that_is_not_finite_in_bfloat16_alone_is_named_by_its_module() -> None:
+    trainer, _ = trainer_of(precision="bfloat16")
+    half = torch.bfloat16
+    trainer.processor.neuron.project.register_forward_hook(
+        lambda module, given, output: output * torch.inf if output.dtype == half else output
+    )
+    with pytest.raises(NonFiniteError, match="not finite first in the output of module neuron.project"):
+        trainer.fit(data())

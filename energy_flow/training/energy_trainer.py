@@ -422,9 +422,8 @@ class EnergyTrainer:
 
 def bring_to_host(steps: Sequence[StepFigures]) -> list[dict[str, float]]:
     """Figures of some steps as numbers: those on the device come over in one transfer, the host's stay as they are."""
-    values = [value for step in steps for value in step.values()]
-    there = [value.detach().float() for value in values if isinstance(value, Tensor)]
-    brought = iter(torch.stack(there).tolist() if there else ())
+    there: list[Tensor] = [value for step in steps for value in step.values() if isinstance(value, Tensor)]
+    brought = iter(torch.stack([value.float() for value in there]).tolist() if there else ())
     return [
         {name: next(brought) if isinstance(value, Tensor) else value for name, value in step.items()} for step in steps
     ]
