@@ -93,7 +93,10 @@ def _interpolate(coordinate: Tensor, nodes: Tensor) -> tuple[Tensor, Tensor]:
     """(A,) coordinates to the index of the node on the left and the share (0 to 1) of the one on the right."""
     if len(nodes) == 1:
         return torch.zeros_like(coordinate, dtype=torch.long), torch.zeros_like(coordinate)
-    left = torch.searchsorted(nodes, coordinate.detach().contiguous(), right=True) - 1
-    left = left.clamp(0, len(nodes) - 2)
+    if torch.compiler.is_exporting():  # ONNX has no searchsorted
+        passed = (coordinate.detach().unsqueeze(1) >= nodes).sum(1)
+    else:
+        passed = torch.searchsorted(nodes, coordinate.detach().contiguous(), right=True)
+    left = (passed - 1).clamp(0, len(nodes) - 2)
     start, end = nodes.index_select(0, left), nodes.index_select(0, left + 1)
     return left, ((coordinate - start) / (end - start)).clamp(0, 1)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..config import PIECES, EnergyConfig
 from .constants import seeded_start
 from .flows import LatticeState
-from .perceived import Piece, Seen, look_up
+from .perceived import Piece, Seen, look_up, neighbour_table
 
 
 class SimpleNeuron(nn.Module):
@@ -25,6 +25,7 @@ class SimpleNeuron(nn.Module):
 
     def __init__(self, config: EnergyConfig) -> None:
         super().__init__()
+        self._sites = config.sites
         with seeded_start(config.seed, "neuron") as device:
             self.pieces = nn.ModuleList(PIECES[name](config) for name in config.features)
             self.input_dim = sum(piece.width for piece in self.perceived)
@@ -36,6 +37,11 @@ class SimpleNeuron(nn.Module):
     def perceived(self) -> list[Piece]:
         """The pieces, in the order of the configuration."""
         return [piece for piece in self.pieces if isinstance(piece, Piece)]
+
+    @property
+    def neighbours(self) -> Tensor:
+        """(S, 9) int64 the sites around each site, row by row, itself in the middle; S stands for "beyond the face"."""
+        return neighbour_table(*self._sites)
 
     def compute_features(self, position: Tensor, energy: Tensor, lattice_state: LatticeState) -> Tensor:
         """Gather what the neuron perceives.

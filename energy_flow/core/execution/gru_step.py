@@ -181,9 +181,11 @@ def differentiate_equations(
     Returns:
         one for each input; None where the input needs none.
     """
-    wanted = [one for one in inputs if one is not None and one.requires_grad]
     with torch.enable_grad():
-        outputs = equations(*inputs)
+        # One input may have been computed from another. Views of them have not, so these derivatives are partial ones.
+        views = [None if one is None else one.view_as(one) for one in inputs]
+        outputs = equations(*views)
+    wanted = [view for view in views if view is not None and view.requires_grad]
     used = [index for index, gradient in enumerate(gradients) if gradient is not None]
     found = iter(
         torch.autograd.grad(

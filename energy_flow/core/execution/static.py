@@ -147,14 +147,12 @@ class StaticForm(nn.Module):
         free = ~slots.alive
         eligible = (output.spawn_levels >= 0).view(batch, rows, children)
         eligible = eligible & (slots.alive & ~slots.newborn).unsqueeze(2)
-        strength = torch.where(eligible, output.spawn_levels.view(batch, rows, children), -1.0)
-        by_id = torch.where(free, slots.next_id, slots.flow_id).argsort(dim=1, stable=True)
-        in_order = strength.gather(1, by_id.unsqueeze(2).expand(-1, -1, children)).flatten(1)
-        places = in_order.argsort(dim=1, descending=True, stable=True)  # (B, M K) of the entries, the strongest first
-        entry = by_id.gather(1, places // children) * children + places % children
+        strength = torch.where(eligible, output.spawn_levels.view(batch, rows, children), -1.0).flatten(1)
+        order = slots.flow_id.unsqueeze(2) * children + torch.arange(children, device=free.device)
+        rank = _rank(strength, order.flatten(1))
+        entry = torch.zeros_like(rank).scatter(1, rank, torch.arange(rank.shape[1], device=rank.device).expand_as(rank))
         limit = free.sum(1, keepdim=True).clamp_max(config.max_spawn_per_step)
         started = torch.minimum(eligible.flatten(1).sum(1, keepdim=True), limit)
-        rank = entry.argsort(dim=1)  # of each entry
         accepted = (rank < started).view(batch * rows, children)
         slot_rank = free.long().cumsum(1) - 1
         takes = free & (slot_rank < started)
@@ -182,3 +180,16 @@ class StaticForm(nn.Module):
             newborn=starts.takes,
             next_id=moved.next_id + starts.takes.sum(1, keepdim=True),
         )
+
+
+def _rank(strength: Tensor, order: Tensor) -> Tensor:
+    """(B, n) strengths to the rank of each in its sample, the strongest first, ties by `order` (B, n), then by place.
+
+    Every pair is compared, since ONNX has no stable sort.
+    """
+    place = torch.arange(strength.shape[1], device=strength.device)
+    stronger = strength.unsqueeze(1) > strength.unsqueeze(2)
+    tied = strength.unsqueeze(1) == strength.unsqueeze(2)
+    same = order.unsqueeze(1) == order.unsqueeze(2)
+    earlier = (order.unsqueeze(1) < order.unsqueeze(2)) | (same & (place.unsqueeze(0) < place.unsqueeze(1)))
+    return (stronger | (tied & earlier)).sum(2)
