@@ -93,9 +93,7 @@ def attribute(events: list[FunctionEvent], device: str) -> tuple[dict[str, float
 
 def _within(event: FunctionEvent) -> list[FunctionEvent]:
     """The parts that were called within this one, and not within another part of it."""
-    return [
-        inner for child in event.cpu_children for inner in ([child] if child.name in PARTS else _within(child))
-    ]
+    return [inner for child in event.cpu_children for inner in ([child] if child.name in PARTS else _within(child))]
 
 
 def _own(event: FunctionEvent, part: str, owner: dict[int, tuple[float, str]]) -> None:

@@ -19,7 +19,10 @@ from .test_laws import BUSY
 def gradients_of(model: FlowProcessor, rows: torch.Tensor) -> dict[str, torch.Tensor]:
     model(rows).sin().sum().backward()
     found = {name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None}
-    return {name: gradient.full_tensor() if hasattr(gradient, "full_tensor") else gradient for name, gradient in found.items()}
+    return {
+        name: gradient.full_tensor() if hasattr(gradient, "full_tensor") else gradient
+        for name, gradient in found.items()
+    }
 
 
 def main(what: str) -> None:

@@ -109,7 +109,10 @@ def test_config_is_frozen() -> None:
         ({"sites": (20, 20)}, "raise max_active_flows = 100 to 400"),
         ({"sites": (2, 2, 2)}, "sites = .*give a list of a whole number, a whole number"),
         ({"energy_dim": 3}, "energy_dim = 3; 64 sites must hold 768 numbers: give at least 12"),
-        ({"features": "all"}, "features = 'all'; no such perceived piece.*give one of coordinates, energy, sample, site"),
+        (
+            {"features": "all"},
+            "features = 'all'; no such perceived piece.*give one of coordinates, energy, sample, site",
+        ),
         ({"max_jump": 0}, "max_jump = 0"),
         ({"loss_cosine": 0.0}, "every loss weight is 0"),
         ({"loss_cross_entropy": 1.0}, "target_classes = None"),

@@ -240,7 +240,11 @@ def test_kept_bytes_are_what_is_kept(checkpointed: bool) -> None:
     figures = measure(config, 4, checkpointed)
     measured = figures[-4]
     assert isinstance(measured, float)
-    assert 0.8 * kept_bytes(config, 2, checkpointed, gathered=False) < measured < 1.1 * kept_bytes(config, 2, checkpointed, gathered=False)
+    assert (
+        0.8 * kept_bytes(config, 2, checkpointed, gathered=False)
+        < measured
+        < 1.1 * kept_bytes(config, 2, checkpointed, gathered=False)
+    )
 
 
 def test_an_execution_is_frozen() -> None:

@@ -129,7 +129,9 @@ def test_hidden_states_are_handed_on_to_survivors_and_children() -> None:
     group = group_rows(moving, accepted, survivors=3, newborn=4)
     assert group.stay.tolist() == [0, 2, 3]
     assert (group.parent.tolist(), group.child.tolist()) == ([0, 0, 1, 3], [0, 1, 1, 0])
-    assert torch.equal(carrier.child_states(hidden[:, group.parent], group.child), after_of(carrier, hidden, group)[:, 3:])
+    assert torch.equal(
+        carrier.child_states(hidden[:, group.parent], group.child), after_of(carrier, hidden, group)[:, 3:]
+    )
 
     after = after_of(carrier, hidden, group)
     expected = torch.cat((hidden[:, [0, 2, 3]], hidden[:, [0, 0, 1, 3]] + carrier.child_offset[:, [0, 1, 1, 0]]), dim=1)

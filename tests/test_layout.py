@@ -19,7 +19,7 @@ ALLOWED = {
     "core": {"config"},
     "training": {"config", "core", "data", "text", "utils"},
 }
-THE_ONE_THAT_WAITS = "regroup.py"  # for the number of rows of the next step
+THE_ONE_THAT_WAITS = "entry.py"  # for what became of the flows of a step
 FORBIDDEN_IN_CORE = {"logging", "time", "rich", "tqdm"}
 
 

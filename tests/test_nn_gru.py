@@ -23,7 +23,9 @@ def written_out(cell, inputs, hidden):
 @pytest.mark.parametrize("form", [equations, written_out])
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize(("inputs", "hidden", "layers", "rows"), [(5, 7, 1, 1), (9, 16, 3, 20), (152, 128, 2, 64)])
-def test_nn_gru_values_and_gradients(form, dtype: torch.dtype, inputs: int, hidden: int, layers: int, rows: int) -> None:
+def test_nn_gru_values_and_gradients(
+    form, dtype: torch.dtype, inputs: int, hidden: int, layers: int, rows: int
+) -> None:
     torch.manual_seed(0)
     theirs = torch.nn.GRU(inputs, hidden, layers).to(dtype)
     ours = StackedGRUCell(inputs, hidden, layers).to(dtype)

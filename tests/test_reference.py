@@ -99,7 +99,8 @@ def assert_same_statistics(result: FlowResult, samples: list[SampleResult]) -> N
         figures = {
             "arrived_mass": sum(flow.mass for flow in sample.arrived),
             "faded_mass": sum(flow.mass for flow in sample.faded),
-            "path_length": sum(r["step"] for r in sample.records if r["event"] == "arrived") / max(1, len(sample.arrived)),
+            "path_length": sum(r["step"] for r in sample.records if r["event"] == "arrived")
+            / max(1, len(sample.arrived)),
             "coverage": sum(mass > 0 for mass in sample.site_mass) / len(sample.site_mass),
         }
         for name, figure in figures.items():

@@ -25,7 +25,7 @@ def card() -> dict:
 def test_trains_on_the_device_that_is_found(card, asked: str, precision: str) -> None:
     """Its utilization cannot be told, as NVIDIA's library refuses it on some cards, and training goes on."""
     assert (card[asked]["device"], card[asked]["precision"]) == ("virtual:0", precision)
-    assert card[asked]["losses"][1] < card[asked]["losses"][0]
+    assert card[asked]["losses"][-1] < card[asked]["losses"][0]
 
 
 def test_the_numbers_are_the_cpus(card) -> None:
@@ -75,6 +75,6 @@ def test_training_seeds_no_generator_of_the_device(card) -> None:
     assert card["generators"] == 0
 
 
-@pytest.mark.parametrize("fault", ["a figure on the CPU", "targets on the CPU", "inputs on the CPU"])
+@pytest.mark.parametrize("fault", ["a figure on the CPU", "targets on the CPU", "a table on the CPU"])
 def test_tensors_of_two_devices_are_refused_as_cuda_would(card, fault: str) -> None:
     assert card["mixed devices"][fault].startswith("Expected all tensors to be on the same device")

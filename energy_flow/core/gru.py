@@ -52,7 +52,9 @@ class StackedGRUCell(nn.Module):
     def layer_weights(self) -> list[LayerWeights]:
         """The weights, layer by layer."""
         names = LayerWeights._fields
-        return [LayerWeights(*(getattr(self, f"{name}_l{layer}") for name in names)) for layer in range(self.num_layers)]
+        return [
+            LayerWeights(*(getattr(self, f"{name}_l{layer}") for name in names)) for layer in range(self.num_layers)
+        ]
 
     def forward(self, inputs: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """Advance every row.

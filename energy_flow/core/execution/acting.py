@@ -76,9 +76,7 @@ class Act(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(
-        ctx: Any, heads: Tensor, energy: Tensor, position: Tensor, acts: Acts
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(ctx: Any, heads: Tensor, energy: Tensor, position: Tensor, acts: Acts) -> tuple[Tensor, Tensor, Tensor]:
         """Keeps the gate, the shares, and the wish along z."""
         channels, moves = acts.channels, 2 * acts.channels + acts.mover
         gate = torch.add(heads[:, :channels], GATE_START).sigmoid_()
@@ -113,9 +111,7 @@ class Act(torch.autograd.Function):
         else:
             to_heads[:, channels : 2 * channels] = to_value
             to_energy = to_value * gate
-            torch.mul(to_energy, energy, out=to_heads[:, :channels]).addcmul_(
-                to_heads[:, :channels], gate, value=-1
-            )
+            torch.mul(to_energy, energy, out=to_heads[:, :channels]).addcmul_(to_heads[:, :channels], gate, value=-1)
         if to_next is None:
             to_heads[:, 2 * channels : moves].zero_()
         else:

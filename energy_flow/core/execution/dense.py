@@ -109,5 +109,3 @@ def compiled_update(graphed: bool = False) -> Any:
 
     torch._dynamo.config.recompile_limit = max(MOST_VARIANTS, torch._dynamo.config.recompile_limit)
     return torch.compile(plain_update, fullgraph=True, mode="reduce-overhead" if graphed else None)
-
-

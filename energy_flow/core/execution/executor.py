@@ -50,7 +50,9 @@ class Executor:
         self._transformed = transforms_active()  # then torch's own operations alone
         fused = execution.fused and not self._transformed
         self._own_lattice = fused and type(lattice) is EnergyLattice
-        self._forms = FusedForms(neuron, carrier, take_weights(neuron, carrier)) if fused and is_own(neuron, carrier) else None
+        self._forms = (
+            FusedForms(neuron, carrier, take_weights(neuron, carrier)) if fused and is_own(neuron, carrier) else None
+        )
         self._pool: FlowPool | None = None
         self._at_rest: Tensor | None = None  # the hidden states that are known to be zeros
         self._at_home: Tensor | None = None  # the energies of flows that are known to stand in the order of the launch
@@ -136,8 +138,7 @@ class Executor:
         weights, columns = self._forms.weights, self._forms.columns
         more = self.how.padded(flows.size) - flows.size
         few = flows.size < FEW * flows.batch * self.lattice.config.num_sites
-        on_cpu = flows.energy.device.type == "cpu"
-        if more or few or columns is None or not self._own_lattice or not on_cpu:
+        if more or few or columns is None or not self._own_lattice:
             return lambda: gathered_layer(_pad(more, self._features(flows))[0], weights), more
         layout = layout_of(columns, self.lattice, self.neuron, flows, flows.energy is self._at_home)
         inputs = (flows.energy, flows.position, weights.perceive, weights.perceive_bias, layout)

@@ -1,9 +1,8 @@
-"""The neuron's first layer over all flows on a CPU, from energies and positions on, with its backward pass written out.
+"""The neuron's first layer over all flows, from energies and positions on, with its backward pass written out.
 
 The layer is linear. So a piece that is a table of sites or of samples is multiplied as a table, and the flows look their
-rows of the product up; the neighbours are a 3 x 3 convolution over the face, which does not write every column nine times.
-Where every flow stands at home there is nothing to add up and nothing to look up. (On CUDA, cuDNN's convolution would round
-float32 to TF32 unasked, and the compiled form is what runs there.)
+rows of the product up: the neighbours of a site are gathered once, not once for every flow. Where every flow stands at home
+there is nothing to add up and nothing to look up.
 
 Shapes: `B` samples, `F` rows, `S` sites (`across` x `down`), `C` energy channels, `w` = C + 1, `H` the neuron's hidden width.
 """
@@ -113,7 +112,9 @@ class FirstLayer(torch.autograd.Function):
         if layout.place is not None:
             to_rows = gradient.new_zeros(layout.batch * layout.sites, gradient.shape[1])
             to_rows.index_add_(0, layout.place, gradient)
-        to_energy = _gradients_of_tables(to_rows.view(layout.batch, layout.sites, -1), _Tables(*tables), part, to_part, layout)
+        to_energy = _gradients_of_tables(
+            to_rows.view(layout.batch, layout.sites, -1), _Tables(*tables), part, to_part, layout
+        )
         to_energy = None if to_energy is None else to_energy.to(energy.dtype)
         if to_energy is not None and layout.place is not None:
             to_energy = to_energy.index_select(0, layout.place)
@@ -123,7 +124,9 @@ class FirstLayer(torch.autograd.Function):
             torch.mm(gradient.t(), energy.to(weight.dtype), out=to_part["energy"])
         to_position = None
         if part.coordinates is not None:
-            to_axes = torch.mm(part.coordinates.t(), gradient.t())  # (3, F): products of three rows, not of three columns
+            to_axes = torch.mm(
+                part.coordinates.t(), gradient.t()
+            )  # (3, F): products of three rows, not of three columns
             to_position = to_axes.to(position.dtype).t() / layout.half_extent
             to_part["coordinates"].copy_(torch.mm(_coordinates(position, layout, weight.dtype).t(), gradient).t())
         return to_energy, to_position, to_weight, gradient.sum(0), None
@@ -186,7 +189,7 @@ def _tables_of(energy: Tensor, layout: Layout) -> _Tables:
 
 def _product_of_tables(tables: _Tables, part: _Parts, bias: Tensor, layout: Layout) -> Tensor:
     """(B, S, H) what the tables of sites and samples give to the layer, its bias included."""
-    dtype, (across, down) = bias.dtype, layout.face
+    dtype = bias.dtype
     product = bias.expand(layout.batch, 1, -1)
     if tables.whole is not None and part.sample is not None:
         product = torch.addmm(bias, tables.whole.to(dtype), part.sample.t()).unsqueeze(1)
@@ -194,9 +197,8 @@ def _product_of_tables(tables: _Tables, part: _Parts, bias: Tensor, layout: Layo
         mass = _mass_around(tables, layout, dtype) @ part.neighbours[:, :, -1].t()
         product = product + mass.view(-1, layout.sites, len(bias))
         assert part.kernel is not None
-        face = tables.columns.to(dtype).view(layout.batch, down, across, -1).permute(0, 3, 1, 2)
-        convolved = F.conv2d(face, _as_kernel(part.kernel), padding=1)
-        product = convolved.permute(0, 2, 3, 1).reshape(product.shape).add_(product)
+        around = unfold(tables.columns.to(dtype), layout) @ part.kernel.flatten(1).t()
+        product = around.view(layout.batch, layout.sites, -1).add_(product)
     if part.site is not None:
         own = tables.columns.to(dtype) @ part.site[:, :-1].t()
         product = product + own.view(layout.batch, layout.sites, -1)
@@ -211,16 +213,11 @@ def _gradients_of_tables(
     """From the gradient (B, S, H) of the product to that of the energies summed per site, (B S, C); gradients of the
     weight are written to `to_part`.
     """
-    dtype, (across, down), flat = to_product.dtype, layout.face, to_product.flatten(0, 1)
+    dtype, flat = to_product.dtype, to_product.flatten(0, 1)
     to_columns: Tensor | None = None
     if part.neighbours is not None and part.kernel is not None:
-        face = tables.columns.to(dtype).view(layout.batch, down, across, -1).permute(0, 3, 1, 2)
-        gradient = to_product.view(layout.batch, down, across, -1).permute(0, 3, 1, 2)
-        to_face, to_kernel, _ = torch.ops.aten.convolution_backward(
-            gradient, face, _as_kernel(part.kernel), None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1, [True, True, False]
-        )
-        to_columns = to_face.permute(0, 2, 3, 1).reshape(flat.shape[0], -1)
-        to_kernel = to_kernel.permute(0, 2, 3, 1).flatten(1, 2)
+        to_columns = fold(flat @ part.kernel.flatten(1), layout)
+        to_kernel = (flat.t() @ unfold(tables.columns.to(dtype), layout)).view_as(part.kernel)
         to_neighbours = to_part["neighbours"].unflatten(1, (9, -1))
         to_neighbours[:, :, :-1] = to_kernel
         to_mass = flat if tables.mass is not None else to_product.sum(0)
@@ -245,9 +242,25 @@ def _gradients_of_tables(
     return (to_columns.view(layout.batch, layout.sites, -1) + to_sums).flatten(0, 1)
 
 
-def _as_kernel(kernel: Tensor) -> Tensor:
-    """(H, 9, C) to (H, C, 3, 3), its channels last in memory."""
-    return kernel.view(kernel.shape[0], 3, 3, -1).permute(0, 3, 1, 2)
+def unfold(columns: Tensor, layout: Layout) -> Tensor:
+    """(B S, C) to (B S, 9 C): the 3 x 3 columns around each, row by row, zeros beyond the face."""
+    across, down = layout.face
+    padded = F.pad(columns.view(layout.batch, down, across, -1), (0, 0, 1, 1, 1, 1))
+    sample, row, column, _ = padded.stride()
+    three = 3 * padded.shape[3]  # three neighbours of a row lie one after the other in memory
+    around = padded.as_strided((layout.batch, down, across, 3, three), (sample, row, column, row, 1))
+    return around.reshape(len(columns), 3 * three)
+
+
+def fold(around: Tensor, layout: Layout) -> Tensor:
+    """(B S, 9 C) gradients of `unfold` to (B S, C)."""
+    across, down = layout.face
+    parts = around.view(layout.batch, down, across, 9, -1)
+    padded = around.new_zeros(layout.batch, down + 2, across + 2, parts.shape[4])
+    for offset in range(9):
+        y, x = divmod(offset, 3)
+        padded[:, y : y + down, x : x + across] += parts[:, :, :, offset]
+    return padded[:, 1:-1, 1:-1].reshape(len(around), -1)
 
 
 def _mass_around(tables: _Tables, layout: Layout, dtype: torch.dtype) -> Tensor:
