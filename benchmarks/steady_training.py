@@ -1,7 +1,7 @@
 """Do 200 training steps in a row stay flat in time and memory, lose no flow, and reach every parameter?
 
 A hundred steps of warm-up come first, in which the heap's high-water mark settles (LOG). The learning rate is the
-plan's, 1e-4 and constant: at higher rates the model soon splits less, and steps get shorter.
+default, 1e-4 and constant: at higher rates the model soon splits less, and steps get shorter.
 
     python benchmarks/steady_training.py [--steps 200] [--preset tiny]
 """

@@ -17,8 +17,8 @@ from .virtual_accelerator import NAME, State, counted_waits, install, seeded
 
 install()
 
-from energy_flow.core.constants import Constant
 from energy_flow.core import Execution, create_processor  # noqa: E402  (the device must be known before)
+from energy_flow.core.constants import Constant  # noqa: E402
 from energy_flow.data import PairData, PairSet, TextBank  # noqa: E402
 from energy_flow.text import NearestTexts  # noqa: E402
 from energy_flow.training import EnergyTrainer, Judge, NonFiniteError, energy_trainer, load_model  # noqa: E402

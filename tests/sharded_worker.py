@@ -1,4 +1,4 @@
-"""One of two processes whose model is sharded by FSDP2, or wrapped by DistributedDataParallel: outputs and gradients."""
+"""One of two processes whose model is sharded by FSDP2, or wrapped by DistributedDataParallel: its gradients."""
 
 from __future__ import annotations
 

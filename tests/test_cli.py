@@ -174,7 +174,7 @@ def test_info_shows_parameters_sites_memory_and_work(capsys) -> None:
     assert "8 x 8 = 64 flows" in printed
     assert "32,048,768" in printed
     main(["info", "--preset", "debug", "--carrier-num-layers", "2"])
-    assert "9,891,840" in capsys.readouterr().out  # the plan's "about 10M"
+    assert "9,891,840" in capsys.readouterr().out  # two layers: about 10M
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The plan's own example as written, the shipped example, and what the README promises."""
+"""The example in parts as users write it, the shipped example, and what README and docs promise."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_the_plans_example_runs_as_written(monkeypatch) -> None:
     small = {
         "carrier_hidden_size": 16,
         "carrier_num_layers": 1,
-    }  # the names and calls are the plan's, the size is a test's
+    }  # the names and calls are a user's, the size is a test's
     monkeypatch.setattr(
         config_module, "create_experiment_config", lambda: config_module.create_config("experiment", **small)
     )
@@ -81,3 +81,22 @@ def test_readme_table_names_folders_that_exist() -> None:
 )
 def test_project_files_exist(name: str) -> None:
     assert (README.parent / name).stat().st_size > 200
+
+
+@pytest.mark.parametrize("page", ["physics.md", "extend.md"])
+def test_the_code_of_the_docs_runs_as_written(page: str, capsys) -> None:
+    """All blocks of a page, in one namespace; those of one's own parts are then trained together."""
+    text = (README.parent / "docs" / page).read_text(encoding="utf-8")
+    names: dict = {}
+    blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(block, names)
+    assert capsys.readouterr().out
+    if page == "extend.md":
+        from energy_flow import EnergyTrainer, create_config, create_processor
+
+        own = {"features": ("energy", "age", "site"), "mapping": "shuffled", "mover": "bounded", "reader": "nearest"}
+        config = create_config("tiny", **own, carrier_hidden_size=8, carrier_num_layers=1, batch_size=8)
+        rows = torch.nn.functional.normalize(torch.randn(16, 384))
+        assert EnergyTrainer(create_processor(config), config).train(rows, rows, epochs=1).steps == 2

@@ -1,4 +1,4 @@
-"""Geometry of the faces, and the plan's methods of lattice, carrier, neuron and processor."""
+"""Geometry of the faces, and the public methods of lattice, carrier, neuron and processor."""
 
 from __future__ import annotations
 

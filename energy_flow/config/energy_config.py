@@ -66,9 +66,9 @@ class EnergyConfig(BaseConfig):
     """What a neuron perceives, piece by piece: coordinates, energy, site (mean energy and mass of its site column),
     neighbours (those of the 3 x 3 columns around), sample (those of the whole sample), or pieces of your own."""
     mover: str = "free"
-    """How a flow moves: free (sideways and ahead, as its carrier decides), straight (ahead only), or one of your own."""
+    """How a flow moves: free (sideways and ahead, as its carrier decides), straight (ahead only), or your own."""
     reader: str = "bilinear"
-    """How the output face is read: bilinear (an arrival goes to the four nearest sites), nearest, or one of your own."""
+    """How the output face is read: bilinear (an arrival goes to the four nearest sites), nearest, or your own."""
 
     carrier_hidden_size: int = 1024
     """Hidden size of the carrier's GRU."""

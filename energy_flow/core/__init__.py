@@ -1,4 +1,4 @@
-"""The physics: flows, neuron, carrier, lattice, faces, and the processor that steps them; `execution` is how it runs."""
+"""The physics: flows, neuron, carrier, lattice, faces, and the processor that steps them. `execution`: how it runs."""
 
 from .embedding_mapper import EmbeddingMapper
 from .energy_carrier import CarrierOutput, EnergyCarrier

@@ -21,9 +21,9 @@ class Face(NamedTuple):
     """A kind of faces.
 
     Attributes:
-        start: from S, C, and the widths of input and output to the matrices at the start of training. Those of the whole
-            face are (S C, E in) and (S C, E out), those that all sites share (C, c in) and (C, c out); with orthonormal
-            columns an untrained lattice returns its input.
+        start: from S, C, and the widths of input and output to the matrices at the start of training. Those of the
+            whole face are (S C, E in) and (S C, E out), those that all sites share (C, c in) and (C, c out). With
+            orthonormal columns an untrained lattice returns its input.
         tied: whether all sites share one pair; S must divide both widths.
     """
 
@@ -32,7 +32,7 @@ class Face(NamedTuple):
 
 
 def local_start(sites: int, channels: int, width_in: int, width_out: int) -> tuple[Tensor, Tensor]:
-    """Every site gets its own chunk of the embedding, spread over the channels by one orthonormal basis for all sites."""
+    """Every site gets its own chunk of the embedding, spread over the channels by one orthonormal basis for all."""
     basis = _basis(channels, channels)
     faces = []
     for width in (width_in, width_out):

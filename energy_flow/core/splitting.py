@@ -85,7 +85,7 @@ def _rank_in_sample(flows: Flows, strength: Tensor) -> Tensor:
 
 
 def _strongest_first(strength: Tensor, sample: Tensor) -> Tensor:
-    """(n,) int64 the order by sample, then by strength (-1 or at least 0), the strongest first; ties stay as they are."""
+    """(n,) int64 the order by sample, then by strength (-1, or 0 and more), the strongest first; ties stay."""
     if strength.dtype == torch.float32:  # the bits of such numbers sort as they do: one sort of whole numbers
         descending = 2**31 - 1 - torch.where(strength < 0, -1, strength.view(torch.int32).long())
         return (sample * 2**32 + descending).argsort(stable=True)

@@ -1,6 +1,6 @@
 """Training: the trainer, losses, metrics, observers, and models on disk."""
 
-from .checkpoint import load_model, save_model
+from .model_folder import load_model, save_model
 from .diagnosis import NonFiniteError
 from .energy_trainer import EnergyTrainer, TrainingResult, TrainingStopped
 from .losses import LOSSES

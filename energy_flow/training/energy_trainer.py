@@ -29,7 +29,7 @@ from ..utils.logging import log_context, logger
 from ..utils.ranks import Ranks
 from ..utils.stopping import SIGNALS, StopSignals
 from ..utils.stored_rows import Rows
-from .checkpoint import CONFIG, load_weights, save_model
+from .model_folder import CONFIG, load_weights, save_model
 from .checkpoint_store import CheckpointStore
 from .diagnosis import Batch, NonFiniteError, describe, keep_batch
 from .execution_plan import most_flows, plan_execution, require_whole_batches, without_graphs

@@ -27,7 +27,7 @@ from ..core import FlowProcessor
 from ..data.pairs import PairSet
 from ..utils.logging import logger
 from ..utils.ranks import Ranks
-from .checkpoint import CONFIG, WEIGHTS
+from .model_folder import CONFIG, WEIGHTS
 from .flow_budget import FlowBudget
 from .metrics import EmbeddingMetrics
 from .schedule import load_moments, moments_of

@@ -225,7 +225,7 @@ class TrainingStep:
 
 
 def _sums(stats: FlowStatistics, batch: int) -> Sums:
-    """The plan's figures of some rows of a batch, as parts that add up to the whole batch's.
+    """The figures of some rows of a batch, as parts that add up to the whole batch's.
 
     Args:
         stats: of those rows.

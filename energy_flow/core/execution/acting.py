@@ -1,4 +1,4 @@
-"""What a flow does after the GRU, with the backward passes written out: energy, movement, splits, and settling in cells.
+"""What a flow does after the GRU, with the backward passes written out: energy, movement, splits, settling in cells.
 
 `EnergyCarrier.decide`, `movers.py` and `EnergyLattice.settle` have the equations.
 
@@ -36,7 +36,7 @@ class Acts:
 
 
 def acts_of(carrier: EnergyCarrier, like: Tensor) -> Acts | None:
-    """How this carrier acts, on the device and in the dtype of positions `like`; None with a mover of somebody's own."""
+    """How this carrier acts, on the device and in the dtype of positions `like`; None with a mover of one's own."""
     mover, config = carrier.mover, carrier.config
     if type(mover) is FreeMover:
         spacing = mover.spacing.like(like).unsqueeze(1)

@@ -1,6 +1,7 @@
 """Neuron and carrier over all rows: the forms in which they run. Nearly all the work is here.
 
-Shapes: `F` rows, `P` perceived numbers, `H` the neuron's hidden width, `C` energy channels, `L` layers, `N` hidden size.
+Shapes: `F` rows, `P` perceived numbers, `H` the neuron's hidden width, `C` energy channels, `L` layers, `N` hidden
+size.
 """
 
 from __future__ import annotations
@@ -97,8 +98,10 @@ def plain_update(
         return call_modules(neuron, carrier, features, energy, position, hidden)
     inputs = carrier_inputs(gathered_layer(features, weights), energy, weights)
     if hidden is None:
-        hidden = inputs.new_zeros(len(weights.layers), len(inputs), weights.layers[0].weight_hh.shape[1])
-    states, top = gru_step(inputs, hidden.to(weights.dtype), list(weights.layers))
+        shape = len(weights.layers), inputs.shape[0], weights.layers[0].weight_hh.shape[1]
+        states, top = gru_step(inputs, inputs.new_zeros(shape), list(weights.layers))
+    else:
+        states, top = gru_step(inputs, hidden.to(weights.dtype), list(weights.layers))
     return carrier.decide(top, energy, position), states
 
 

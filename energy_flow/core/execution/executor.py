@@ -1,7 +1,7 @@
 """One run's way through the steps: which form each part takes, and what the run knows of its flows.
 
-Shapes: `B` samples, `F` rows, `S` sites, `C` energy channels, `H` the neuron's hidden width, `L` layers, `N` hidden size,
-`K` children.
+Shapes: `B` samples, `F` rows, `S` sites, `C` energy channels, `H` the neuron's hidden width, `L` layers, `N` hidden
+size, `K` children.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from .entry import numbers_of, transforms_active
 from .first_layer import FEW, FirstLayer, layout_of
 from .plan import Execution
 from .pool import FlowPool
-from .regroup import Regrouping, RegroupHidden, group_rows
+from .regroup import RegroupHidden, Regrouping, group_rows
 from .weights import is_own, take_weights
 
 
 class Executor:
     """Runs the parts of a step as an `Execution` says; made for one run, or for one step by hand.
 
-    It remembers which flows it gave out last, and two facts about them: their hidden states are zeros, as at launch;
-    everyone stands at its launch site, in the order of the launch. Flows from elsewhere are taken as they come, with the
-    same result to rounding.
+    It remembers two facts about the flows of the last step: their hidden states are zeros, as at launch; everyone
+    stands at its launch site, in the order of the launch. Flows from elsewhere are taken as they come, with the same
+    result to rounding. In a run without gradients, hidden states are advanced in place (`FlowPool`).
 
     Args:
         lattice: the geometry.

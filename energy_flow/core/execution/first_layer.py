@@ -1,10 +1,11 @@
 """The neuron's first layer over all flows, from energies and positions on, with its backward pass written out.
 
-The layer is linear. So a piece that is a table of sites or of samples is multiplied as a table, and the flows look their
-rows of the product up: the neighbours of a site are gathered once, not once for every flow. Where every flow stands at home
-there is nothing to add up and nothing to look up.
+The layer is linear. So a piece that is a table of sites or of samples is multiplied as a table, and the flows look up
+their rows of the product: the neighbours of a site are gathered once, not once for every flow. Where every flow stands
+at home there is nothing to add up and nothing to look up.
 
-Shapes: `B` samples, `F` rows, `S` sites (`across` x `down`), `C` energy channels, `w` = C + 1, `H` the neuron's hidden width.
+Shapes: `B` samples, `F` rows, `S` sites (`across` x `down`), `C` energy channels, `w` = C + 1, `H` the neuron's hidden
+width.
 """
 
 from __future__ import annotations
@@ -157,10 +158,16 @@ class _Parts:
         if own is not None and self.neighbours is not None and layout.place is None:
             self.energy, self.shared = None, True
         if kernel is None and self.neighbours is not None:
-            kernel = self.neighbours[:, :, :-1].contiguous()  # (H, 9, C)
-            if self.shared and own is not None:
-                kernel[:, CENTRE] += own
-        self.kernel = kernel
+            kernel = _kernel_of(self.neighbours, own if self.shared else None)
+        self.kernel = kernel  # (H, 9, C)
+
+
+def _kernel_of(neighbours: Tensor, own: Tensor | None) -> Tensor:
+    """(H, 9, C) the weights of the neighbours' energies, with those of the flow's own in the middle."""
+    kernel = neighbours[:, :, :-1].contiguous()
+    if own is not None:
+        kernel[:, CENTRE] += own
+    return kernel
 
 
 def _coordinates(position: Tensor, layout: Layout, dtype: torch.dtype) -> Tensor:

@@ -1,7 +1,7 @@
 """The step of the GRU, and the GELU before it, with their backward passes written out.
 
-`core/gru.py` and `core/simple_neuron.py` have the equations. Autograd's own backward pass would keep and move about twice
-as much (LOG). Where a gradient is to be differentiated again, it is taken from the equations instead.
+`core/gru.py` and `core/simple_neuron.py` have the equations. Autograd's own backward pass would keep and move about
+twice as much (LOG). Where a gradient is to be differentiated again, it is taken from the equations instead.
 
 Shapes: `F` rows, `I` input size, `N` hidden size, `L` layers, `H` the neuron's hidden width.
 """
@@ -34,8 +34,8 @@ def written_out_step(inputs: Tensor, hidden: Tensor | None, weights: Sequence[La
 
 class StackedGRUStep(torch.autograd.Function):
     """The step of all layers: (F, I) inputs, (L, F, N) hidden states or None for zeros, and the fields of
-    `LayerWeights` layer by layer, to (L, F, N) the next states and (F, N) those of the last layer; of a single layer, to
-    (F, N) alone.
+    `LayerWeights` layer by layer, to (L, F, N) the next states and (F, N) those of the last layer. With a single layer
+    these are the same, and (F, N) is all.
     """
 
     @staticmethod
@@ -109,7 +109,7 @@ def open_gates(gates: Tensor, from_state: Tensor, state: Tensor) -> None:
 
 
 def squash_(inputs: Tensor) -> Tensor:
-    """tanh in place: on a CPU three times faster as a sigmoid, which in half precision would round small numbers to 0."""
+    """tanh in place: as a sigmoid, which on a CPU is three times faster; in half precision that rounds .001 to 0."""
     if inputs.dtype in (torch.float32, torch.float64):
         return inputs.mul_(2).sigmoid_().mul_(2).sub_(1)
     return inputs.tanh_()

@@ -41,7 +41,8 @@ def take_weights(neuron: SimpleNeuron, carrier: EnergyCarrier) -> DenseWeights:
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else first.dtype
     layers, project = carrier.gru.layer_weights(), (neuron.project.weight, neuron.project.bias)
     with torch.autocast(device, enabled=False):
-        if _pays(*project[0].shape, carrier.gru.hidden_size):
+        output, width = project[0].shape
+        if _pays(output, width, carrier.gru.hidden_size):
             layers[0], project = _through(layers[0], *project), None
     perceive = first.to(dtype)
     return DenseWeights(
