@@ -20,8 +20,8 @@ from common import parser_for, publish
 
 from energy_flow.config import create_tiny_config
 from energy_flow.core import create_processor
-from energy_flow.training.model_folder import load_weights
 from energy_flow.training.checkpoint_store import CheckpointStore
+from energy_flow.training.model_folder import load_weights
 from energy_flow.training.run_state import RunState, files_of, restore
 from energy_flow.training.schedule import create_optimizer
 from energy_flow.utils import Ranks

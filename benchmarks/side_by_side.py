@@ -4,8 +4,8 @@
     python benchmarks/side_by_side.py --against ../before [--cases small 64 128 256 1024] [--threads 1 2] [--repeats 3]
 
 `small` is a lattice that people study on a laptop: 25 sites, 16 steps, one layer of 64, no children, batch 64. A number
-is the hidden size of `debug`'s lattice (three layers, children as configured) with 2 048 rows at launch; `tiny` is the
-preset at batch 128. Each checkout runs in a process of its own, and the two take turns; the ratio is that of the medians
+is the hidden size of `debug`'s lattice (three layers, children as configured) with 2 048 rows at launch. `tiny` is the
+preset at batch 128. Each checkout runs in a process of its own, and the two take turns; a ratio is that of the medians
 of one turn.
 """
 

@@ -14,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from energy_flow.config import create_config
 from energy_flow.core import EnergyCarrier, EnergyLattice, Execution, FlowProcessor, SimpleNeuron, create_processor
+from energy_flow.training import EnergyTrainer
 
 from .strategies import build_model
 from .test_laws import BUSY
@@ -128,6 +129,15 @@ def test_hooks_and_checkpoint_wrappers_of_torch_see_every_call() -> None:
     assert calls.count("carrier") == calls.count("perceive") == result.stats.steps
     result.output.square().sum().backward()
     assert all(weight.grad is not None for weight in built.parameters())
+
+
+def test_hooks_of_the_model_itself_are_set_off_by_training() -> None:
+    config, calls = BUSY.replace(batch_size=8, epochs=1), []
+    built = create_processor(config)
+    built.register_forward_hook(lambda *_: calls.append(1))
+    rows = torch.randn(16, 12)
+    EnergyTrainer(built, config).train(rows, rows)
+    assert len(calls) == 2
 
 
 def test_a_forward_that_was_put_in_place_is_called() -> None:

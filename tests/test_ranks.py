@@ -115,6 +115,7 @@ def test_resume_of_two_processes_after_every_cut(tmp_path, precision: str, cut: 
     assert metrics(tmp_path / "run") == metrics(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_resume_with_another_number_of_processes_says_so_and_agrees_to_rounding(tmp_path, pair) -> None:
     assert all(code != 0 for code, _ in train(2, tmp_path / "run", "step", "7", shard_optimizer=True))
     ((code, words),) = train(1, tmp_path / "run")
@@ -156,6 +157,7 @@ def test_more_processes_than_rows_of_a_batch_are_refused(tmp_path) -> None:
         assert "batch_size = 8; 9 processes need a row each: give at least 9" in words
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
 def test_torchrun_trains_and_a_signal_to_one_process_stops_all(tmp_path) -> None:
     inputs = torch.randn(400, 16)

@@ -30,7 +30,7 @@ def test_it_holds_where_children_start_and_are_refused() -> None:
 
 
 @pytest.mark.filterwarnings("ignore")  # torch's own, while it exports
-@pytest.mark.parametrize("children", [0, 2])
+@pytest.mark.parametrize("children", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_an_exported_program_runs_on_other_batches_and_is_saved(children: int) -> None:
     config = BUSY.replace(max_children=children, lattice_depth=4, initial_steps=3)
     model = build_model(config, seed=2, dtype=torch.float32).eval()
@@ -43,3 +43,20 @@ def test_an_exported_program_runs_on_other_batches_and_is_saved(children: int) -
     for count in (5, 9):
         other = torch.randn(count, 12)
         torch.testing.assert_close(loaded(other), model(other), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's own, while it exports
+@pytest.mark.slow
+@pytest.mark.parametrize("children", [0, 2])
+def test_an_onnx_file_gives_the_same_numbers(tmp_path, children: int) -> None:
+    pytest.importorskip("onnxscript")
+    runtime = pytest.importorskip("onnxruntime")
+    config = BUSY.replace(max_children=children, lattice_depth=4, initial_steps=3)
+    model = build_model(config, seed=2, dtype=torch.float32).eval()
+    dynamic = ({0: torch.export.Dim("rows", min=2, max=512)},)
+    torch.onnx.export(model, (torch.randn(5, 12),), tmp_path / "m.onnx", dynamo=True, dynamic_shapes=dynamic)
+    session = runtime.InferenceSession(str(tmp_path / "m.onnx"))
+    for count in (5, 9):
+        rows = torch.randn(count, 12)
+        found = session.run(None, {session.get_inputs()[0].name: rows.numpy()})[0]
+        torch.testing.assert_close(torch.as_tensor(found), model(rows).detach(), rtol=1e-4, atol=1e-5)

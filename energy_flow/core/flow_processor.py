@@ -35,8 +35,8 @@ class Step:
     def __call__(self, flows: Flows) -> StepResult:
         """Perceive, update, split, move, fade, arrive: state in, state out.
 
-        `docs/physics.md` has the equations in this order. The order of the rows does not matter, and the flows that
-        come in are not changed.
+        `docs/physics.md` has the equations in this order. The order of the rows does not matter. The flows that come
+        in are not changed, but for their hidden states in a run without gradients, which are advanced in place.
 
         Args:
             flows: those that take the step.
@@ -94,11 +94,18 @@ class FlowProcessor(nn.Module):
         self.execution = Execution()
         self.limit_training_flows(config.max_active_flows)
 
-    def forward(self, embeddings: Tensor) -> Tensor:
-        """(B, E in) embeddings to (B, E out) embeddings; `torch.export` sees the static form of the same."""
+    def forward(self, embeddings: Tensor, whole_result: bool = False) -> Tensor | FlowResult:
+        """(B, E in) embeddings to (B, E out) embeddings; `torch.export` sees the static form of the same.
+
+        Args:
+            embeddings: as for `run`.
+            whole_result: give what `run` gives, its statistics too. A call sets off the hooks of the module, such as
+                those of FSDP2; `run` does not.
+        """
         if torch.compiler.is_exporting():
             return StaticForm(self)(as_rows(embeddings, self.config.input_embedding_dim, self.mapper.input_weight))
-        return self.run(embeddings).output
+        result = self.run(embeddings)
+        return result if whole_result else result.output
 
     def run(self, embeddings: Tensor, record: bool = False) -> FlowResult:
         """Send embeddings through the lattice.

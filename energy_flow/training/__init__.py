@@ -1,10 +1,10 @@
 """Training: the trainer, losses, metrics, observers, and models on disk."""
 
-from .model_folder import load_model, save_model
 from .diagnosis import NonFiniteError
 from .energy_trainer import EnergyTrainer, TrainingResult, TrainingStopped
 from .losses import LOSSES
 from .metrics import EmbeddingMetrics, Judge, measure
+from .model_folder import load_model, save_model
 from .observers import MetricsFile, Observer, ProgressBar, TensorBoardCurves
 from .run_state import EpochReport
 from .wandb_curves import WandbCurves

@@ -29,12 +29,12 @@ from ..utils.logging import log_context, logger
 from ..utils.ranks import Ranks
 from ..utils.stopping import SIGNALS, StopSignals
 from ..utils.stored_rows import Rows
-from .model_folder import CONFIG, load_weights, save_model
 from .checkpoint_store import CheckpointStore
 from .diagnosis import Batch, NonFiniteError, describe, keep_batch
 from .execution_plan import most_flows, plan_execution, require_whole_batches, without_graphs
 from .flow_budget import ADAPT_EVERY, FlowBudget
 from .metrics import EmbeddingMetrics, measure
+from .model_folder import CONFIG, load_weights, save_model
 from .observers import Figures, Observer, run_folder_observers
 from .run_folder import CHECKPOINTS, NONFINITE, newest_checkpoint, open_run_folder
 from .run_state import EpochReport, RunState, files_of, fingerprint_of, restore, versions
@@ -362,7 +362,7 @@ class EnergyTrainer:
     def _run(self, inputs: Tensor) -> Tensor:
         with self.devices.autocast():
             dtype = next(self.processor.parameters()).dtype
-            return self.processor.run(inputs.to(self.devices.device, dtype)).output
+            return self.processor(inputs.to(self.devices.device, dtype))
 
     def _predict_shared(self, inputs: Rows) -> Tensor:
         """(N, E out) on the first process: every process predicts its share, and empty on the others."""

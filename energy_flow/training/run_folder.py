@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 
 from ..config import EnergyConfig
-from .model_folder import CONFIG
 from .checkpoint_store import CheckpointStore, read_checkpoint
+from .model_folder import CONFIG
 from .run_state import require_same_run
 from .wandb_curves import RUN_ID
 

@@ -27,9 +27,9 @@ from ..core import FlowProcessor
 from ..data.pairs import PairSet
 from ..utils.logging import logger
 from ..utils.ranks import Ranks
-from .model_folder import CONFIG, WEIGHTS
 from .flow_budget import FlowBudget
 from .metrics import EmbeddingMetrics
+from .model_folder import CONFIG, WEIGHTS
 from .schedule import load_moments, moments_of
 
 STATE, OPTIMIZER, RANDOM = "state.json", "optimizer.safetensors", "random.safetensors"

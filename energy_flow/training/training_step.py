@@ -171,7 +171,7 @@ class TrainingStep:
     def _forward(self, inputs: Tensor) -> tuple[Tensor, FlowStatistics]:
         try:
             with self.devices.autocast():
-                result = self.processor.run(self._to_device(inputs))
+                result = self.processor(self._to_device(inputs), whole_result=True)
         except FloatingPointError as error:
             raise self._refuse(self._diagnose(inputs)) from error
         return result.output, result.stats
