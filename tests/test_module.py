@@ -160,6 +160,24 @@ def test_an_average_of_equal_models_is_that_model(rule) -> None:
     assert torch.equal(average.module.neuron.neighbours, built.neuron.neighbours)
 
 
+def test_a_model_that_was_used_in_inference_mode_first_can_be_trained() -> None:
+    built = model(dtype=torch.float32)
+    with torch.inference_mode():
+        expected = built(ROWS.float())
+    found = built(ROWS.float())
+    assert torch.equal(found, expected.clone())
+    found.sum().backward()
+
+
+def test_every_weight_has_a_gradient_where_all_flows_fade_at_once() -> None:
+    """DistributedDataParallel waits for every gradient."""
+    built = build_model(BUSY.replace(energy_threshold=50.0, spawn_threshold=60.0), seed=2)
+    result = built.run(ROWS)
+    assert result.stats.steps == 1
+    result.output.sum().backward()
+    assert all(weight.grad is not None for weight in built.parameters())
+
+
 def test_copies_pickles_and_torchs_wrappers_give_the_same() -> None:
     built = model()
     expected = built(ROWS)

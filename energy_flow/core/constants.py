@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 
 
 class Constant:
@@ -34,7 +35,10 @@ class Constant:
             return self._table.to(tensor.device, dtype)
         copy = self._copies.get((tensor.device, dtype))
         if copy is None:
-            copy = self._copies[tensor.device, dtype] = self._table.to(tensor.device, dtype)
+            with torch.inference_mode(False):  # a copy of an inference could not be trained with
+                copy = self._table.to(tensor.device, dtype)
+            if not isinstance(copy, FakeTensor):
+                self._copies[tensor.device, dtype] = copy
         return copy
 
     def __getstate__(self) -> dict[str, Any]:

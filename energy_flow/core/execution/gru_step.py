@@ -87,8 +87,9 @@ class StackedGRUStep(torch.autograd.Function):
             above = to_gates @ weights.weight_ih
             to_gates[:, 2 * size :].mul_(gates[:, :size])  # the recurrent product reaches the new state through reset
             to_state_bias = torch.cat((to_bias[: 2 * size], to_gates[:, 2 * size :].sum(0)))
-            to_state_weight = None
-            if hidden is not None and to_hidden is not None:
+            if hidden is None or to_hidden is None:
+                to_state_weight = torch.zeros_like(weights.weight_hh)
+            else:
                 torch.addmm(through, to_gates, weights.weight_hh, out=to_hidden[layer])
                 to_state_weight = to_gates.t() @ hidden[layer]
             to_weights[:0] = [to_weight, to_state_weight, to_bias, to_state_bias]
