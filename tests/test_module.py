@@ -14,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from energy_flow.config import create_config
 from energy_flow.core import EnergyCarrier, EnergyLattice, Execution, FlowProcessor, SimpleNeuron, create_processor
+from energy_flow.core.movers import FreeMover
 from energy_flow.training import EnergyTrainer
 
 from .strategies import build_model
@@ -85,10 +86,20 @@ def test_transforms_of_torch_func_agree_with_autograd() -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_vectorized_jacobians_are_those_of_the_loop() -> None:
+    built = model()
+    expected = torch.autograd.functional.jacobian(built, ROWS[:1])
+    torch.testing.assert_close(torch.autograd.functional.jacobian(built, ROWS[:1], vectorize=True), expected)
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_what_cannot_follow_flows_is_refused_in_a_sentence() -> None:
     built = model()
     with pytest.raises(NotImplementedError, match=r"torch.vmap cannot run a lattice: .*give all samples as the rows"):
         torch.vmap(lambda row: built(row[None])[0])(ROWS)
+    weights, buffers = torch.func.stack_module_state([built, model()])
+    with pytest.raises(NotImplementedError, match=r"torch.vmap cannot run .*models of an ensemble one after"):
+        torch.vmap(lambda one, other: torch.func.functional_call(built, (one, other), (ROWS,)))(weights, buffers)
     with pytest.raises(NotImplementedError, match=r"torch.jit.trace would freeze the flows .*use torch.export"):
         torch.jit.trace(built, ROWS)
 
@@ -129,6 +140,51 @@ def test_hooks_and_checkpoint_wrappers_of_torch_see_every_call() -> None:
     assert calls.count("carrier") == calls.count("perceive") == result.stats.steps
     result.output.square().sum().backward()
     assert all(weight.grad is not None for weight in built.parameters())
+
+
+def same_as_the_modules(built: FlowProcessor) -> None:
+    """Whatever was changed: the fast forms give what the modules give, with gradients and without."""
+    found = built(ROWS)
+    with torch.no_grad():
+        in_place = built(ROWS)
+    built.execute(Execution(fused=False))
+    expected = built(ROWS)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-10)
+    torch.testing.assert_close(in_place, expected, rtol=1e-9, atol=1e-10)
+    assert not torch.allclose(expected, model()(ROWS)), "the change had no effect"
+
+
+def test_hooks_and_forwards_of_movers_and_pieces_count() -> None:
+    built = model()
+    built.carrier.mover.register_forward_hook(lambda _, inputs, output: output + output.new_tensor([0.0, 0.0, 3.0]))
+    same_as_the_modules(built)
+    built = model()
+    built.carrier.mover.forward = lambda head, position: position + position.new_tensor([0.0, 0.0, 1.0])
+    same_as_the_modules(built)
+    built = model()
+    built.neuron.pieces[1].forward = lambda seen: seen.energy * 0
+    same_as_the_modules(built)
+    built = model()
+    built.neuron.pieces[0].register_forward_hook(lambda _, inputs, output: output * 0)
+    same_as_the_modules(built)
+    built = model()
+    built.carrier.mover = FreeMover(BUSY.replace(max_jump=1))
+    same_as_the_modules(built)
+
+
+class Warm(FlowProcessor):
+    def launch(self, embeddings):
+        flows = super().launch(embeddings)
+        return flows._replace(hidden=flows.hidden + 1, position=flows.position.flip(0), mass=flows.mass * 0.5)
+
+
+def test_a_launch_and_a_lattice_of_ones_own_count() -> None:
+    built = model()
+    built.__class__ = Warm
+    same_as_the_modules(built)
+    built = model()
+    built.lattice.settle = lambda position: EnergyLattice.settle(built.lattice, position + 1)
+    same_as_the_modules(built)
 
 
 def test_hooks_of_the_model_itself_are_set_off_by_training() -> None:

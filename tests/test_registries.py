@@ -111,6 +111,13 @@ def test_a_name_can_be_taken_once() -> None:
     MOVERS.register("test-right")(Right)  # the same again, as when a cell of a notebook runs twice
 
 
+def test_a_face_may_be_added_again_and_a_piece_must_be_one() -> None:
+    FACES.add("test-ones", Face(start_of_ones))
+    PIECES.add("test-none", lambda config: nn.Linear(1, 1))
+    with pytest.raises(ValueError, match="'test-none'; it builds a Linear: let its class inherit from Piece"):
+        create_processor(BUSY.replace(features=("energy", "test-none")))
+
+
 def test_pieces_are_named_once_and_one_at_least() -> None:
     with pytest.raises(ValueError, match="name every piece once"):
         BUSY.replace(features=("energy", "energy"))

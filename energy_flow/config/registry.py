@@ -67,7 +67,8 @@ class Registry(Generic[Entry]):
 
 
 def _place_of(entry: object) -> tuple[str, str]:
-    """Module and name of the definition."""
+    """Module and name of the definition; a face's is that of its function."""
+    entry = getattr(entry, "start", entry)
     return getattr(entry, "__module__", ""), getattr(entry, "__qualname__", repr(entry))
 
 

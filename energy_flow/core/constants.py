@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C._functorch import is_functorch_wrapped_tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
 
@@ -37,7 +38,7 @@ class Constant:
         if copy is None:
             with torch.inference_mode(False):  # a copy of an inference could not be trained with
                 copy = self._table.to(tensor.device, dtype)
-            if not isinstance(copy, FakeTensor):
+            if not (isinstance(copy, FakeTensor) or is_functorch_wrapped_tensor(copy)):
                 self._copies[tensor.device, dtype] = copy
         return copy
 

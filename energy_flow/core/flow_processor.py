@@ -35,8 +35,9 @@ class Step:
     def __call__(self, flows: Flows) -> StepResult:
         """Perceive, update, split, move, fade, arrive: state in, state out.
 
-        `docs/physics.md` has the equations in this order. The order of the rows does not matter. The flows that come
-        in are not changed, but for their hidden states in a run without gradients, which are advanced in place.
+        `docs/physics.md` has the equations in this order. The order of the rows does not matter. A run without
+        gradients advances hidden states in place, so the flows that came in have lost theirs; otherwise they are not
+        changed.
 
         Args:
             flows: those that take the step.
@@ -123,7 +124,7 @@ class FlowProcessor(nn.Module):
         embeddings = as_rows(embeddings, self.config.input_embedding_dim, self.mapper.input_weight)
         step, flows = Step(self), self.launch(embeddings)
         ledger = RunLedger(flows, record)
-        step.executor.begin(flows)
+        step.executor.begin(flows, self._launches_as_written())
         for _ in range(self.config.max_steps):
             result = step(flows)
             ledger.observe(result)
@@ -181,11 +182,15 @@ class FlowProcessor(nn.Module):
         """Most flows that live at once in a sample."""
         return self._training_flows if self.training else self.config.max_active_flows
 
+    def _launches_as_written(self) -> bool:
+        """Whether nobody changed what a launch gives: flows at home, with hidden states of zeros and a mass of 1."""
+        return type(self).launch is FlowProcessor.launch and "launch" not in vars(self)
+
     def _gather(self, ledger: RunLedger, result: StepResult, batch: int) -> FlowResult:
         energies, site_mass = self.lattice.collect_output_energy(ledger.arrivals(result), batch)
         output = self.mapper.to_embedding(energies)
         if torch.is_grad_enabled():  # where no child was born: DistributedDataParallel waits for every gradient
-            output = output + 0 * self.carrier.child_offset.sum().to(output.dtype)
+            output = output + self.carrier.child_offset[:0].sum().to(output.dtype)  # adds nothing but the dependence
         return FlowResult(output, ledger.statistics(site_mass, self.config.energy_dim), ledger.trace())
 
 

@@ -27,7 +27,7 @@ class SimpleNeuron(nn.Module):
         super().__init__()
         self._sites = config.sites
         with seeded_start(config.seed, "neuron") as device:
-            self.pieces = nn.ModuleList(PIECES[name](config) for name in config.features)
+            self.pieces = nn.ModuleList(_build_piece(name, config) for name in config.features)
             self.input_dim = sum(piece.width for piece in self.perceived)
             self.perceive = nn.Linear(self.input_dim, config.neuron_hidden_dim)
             self.project = nn.Linear(config.neuron_hidden_dim, config.neuron_output_dim)
@@ -36,7 +36,7 @@ class SimpleNeuron(nn.Module):
     @property
     def perceived(self) -> list[Piece]:
         """The pieces, in the order of the configuration."""
-        return [piece for piece in self.pieces if isinstance(piece, Piece)]
+        return list(self.pieces)  # type: ignore[arg-type]
 
     @property
     def neighbours(self) -> Tensor:
@@ -61,6 +61,13 @@ class SimpleNeuron(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """(F, P) features to (F, neuron_output_dim) signals for the carrier."""
         return self.project(gelu(self.perceive(features)))
+
+
+def _build_piece(name: str, config: EnergyConfig) -> Piece:
+    piece = PIECES[name](config)
+    if not isinstance(piece, Piece):
+        raise ValueError(f"features = {name!r}; it builds a {type(piece).__name__}: let its class inherit from Piece")
+    return piece
 
 
 def gelu(inputs: Tensor) -> Tensor:

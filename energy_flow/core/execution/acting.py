@@ -19,7 +19,8 @@ from torch import Tensor
 from ..energy_carrier import GATE_START, CarrierOutput, EnergyCarrier
 from ..energy_lattice import EnergyLattice
 from ..movers import MOVE_SCALE, SHORTEST_STRIDE, FreeMover, StraightMover
-from .gru_step import differentiate_equations
+from .gru_step import differentiate_equations, needs_equations
+from .weights import is_watched
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,13 @@ class Acts:
 
 
 def acts_of(carrier: EnergyCarrier, like: Tensor) -> Acts | None:
-    """How this carrier acts, on the device and in the dtype of positions `like`; None with a mover of one's own."""
-    mover, config = carrier.mover, carrier.config
+    """How this carrier acts, on the device and in the dtype of positions `like`.
+
+    None with a mover of one's own, or one that is watched: it is called as a module.
+    """
+    mover, config = carrier.mover, carrier.mover.config
+    if is_watched(mover):
+        return None
     if type(mover) is FreeMover:
         spacing = mover.spacing.like(like).unsqueeze(1)
     elif type(mover) is StraightMover:
@@ -51,9 +57,9 @@ def acts_of(carrier: EnergyCarrier, like: Tensor) -> Acts | None:
         return output.energy_value, output.next_position, output.spawn_shares
 
     return Acts(
-        config.energy_dim,
+        carrier.config.energy_dim,
         mover.width,
-        config.max_children,
+        carrier.config.max_children,
         spacing,
         math.log(math.expm1(shortest)),
         config.max_jump,
@@ -101,7 +107,7 @@ class Act(torch.autograd.Function):
         """Gradients of heads, energies and positions."""
         heads, energy, position, gate, wish, shares = ctx.saved_tensors
         acts: Acts = ctx.acts
-        if torch.is_grad_enabled():
+        if needs_equations(to_value, to_next, to_shares):
             gradients = (to_value, to_next, to_shares)
             return *differentiate_equations(acts.equation, (heads, energy, position), gradients), None
         channels, moves = acts.channels, 2 * acts.channels + acts.mover
@@ -148,7 +154,7 @@ class Settle(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, None]:
         """Straight through, but for what was clamped, and for z on the face."""
         position, on_face = ctx.saved_tensors
-        if torch.is_grad_enabled():
+        if needs_equations(gradient):
             return differentiate_equations(lambda one: (ctx.lattice.settle(one),), (position,), (gradient,))[0], None
         last = ctx.lattice.last.like(position).unsqueeze(1)
         follows = (position.t() >= 0) & (position.t() <= last)

@@ -9,6 +9,11 @@ from torch import Tensor
 from torch._C import _functorch
 from torch.autograd import forward_ad
 
+NO_VMAP = (
+    "torch.vmap cannot run a lattice: how many flows live differs from sample to sample; give all samples as the rows "
+    "of one matrix, which runs them together, and run models of an ensemble one after the other"
+)
+
 
 def as_rows(embeddings: Any, width: int, weight: Tensor) -> Tensor:
     """Embeddings in the dtype and on the device of the model, with their gradient where they have one.
@@ -38,10 +43,7 @@ def refuse_transforms(embeddings: Any) -> None:
         NotImplementedError: within `torch.vmap` over the embeddings, or `torch.jit.trace`.
     """
     if isinstance(embeddings, Tensor) and _is_batched(embeddings):
-        raise NotImplementedError(
-            "torch.vmap cannot run a lattice: how many flows live differs from sample to sample; give all samples "
-            "as the rows of one matrix, which runs them together"
-        )
+        raise NotImplementedError(NO_VMAP)
     if torch.jit.is_tracing():
         raise NotImplementedError(
             "torch.jit.trace would freeze the flows of its example; use torch.export, which takes the static form"
@@ -63,6 +65,8 @@ def _is_batched(tensor: Tensor) -> bool:
 
 def numbers_of(counts: Tensor) -> list[int]:
     """(n,) int64 as plain numbers. This is the one place in a step that waits for the device."""
+    if _is_batched(counts):
+        raise NotImplementedError(NO_VMAP)
     while _functorch.is_functorch_wrapped_tensor(counts):
         counts = _functorch.get_unwrapped(counts)
     return counts.tolist()

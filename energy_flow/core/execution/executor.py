@@ -28,6 +28,8 @@ from .pool import FlowPool
 from .regroup import RegroupHidden, Regrouping, group_rows
 from .weights import is_own, take_weights
 
+LATTICE_METHODS = {"perceive", "settle", "site_of", "at_output", "mean_of_sample", "sum_per_site"}
+
 
 class Executor:
     """Runs the parts of a step as an `Execution` says; made for one run, or for one step by hand.
@@ -49,28 +51,41 @@ class Executor:
         self.lattice, self.neuron, self.carrier, self.how = lattice, neuron, carrier, execution
         self._transformed = transforms_active()  # then torch's own operations alone
         fused = execution.fused and not self._transformed
-        self._own_lattice = fused and type(lattice) is EnergyLattice
+        self._own_lattice = fused and type(lattice) is EnergyLattice and not set(vars(lattice)) & LATTICE_METHODS
         self._forms = (
             FusedForms(neuron, carrier, take_weights(neuron, carrier)) if fused and is_own(neuron, carrier) else None
         )
         self._pool: FlowPool | None = None
         self._at_rest: Tensor | None = None  # the hidden states that are known to be zeros
-        self._at_home: Tensor | None = None  # the energies of flows that are known to stand in the order of the launch
+        self._at_home: Flows | None = None  # flows that are known to stand at home, in the order of the launch
         self._home: Tensor | None = None  # (F, 2) where they stand
+        self._was_home = False  # those of the step that is being taken
 
-    def begin(self, launched: Flows) -> None:
-        """A run begins with these flows, as `EnergyLattice.place_initial_energy` gave them."""
+    def begin(self, launched: Flows, as_written: bool) -> None:
+        """A run begins.
+
+        Args:
+            launched: its flows.
+            as_written: `EnergyLattice.place_initial_energy` made them, and nobody changed them.
+        """
         if self.how.graphed:
             torch.compiler.cudagraph_mark_step_begin()  # graphs may use the memory of the last run again
+        if not as_written or "place_initial_energy" in vars(self.lattice):
+            return
+        if type(self.lattice).place_initial_energy is not EnergyLattice.place_initial_energy:
+            return
         self._at_rest = launched.hidden
         if self._own_lattice:
-            self._home, self._at_home = launched.position[:, :2], launched.energy
+            self._home, self._at_home = launched.position[:, :2], launched
+        if self.how.row_bucket > 1:
+            return  # what is padded is cut, and is the pool's no more
         if self._forms is not None and not torch.is_grad_enabled() and not self.how.compiled:
             most = max(launched.size, launched.batch * self.lattice.config.max_active_flows)
             self._pool = FlowPool(self._forms.weights.layers, self.how.padded(most))
 
     def update(self, flows: Flows) -> Update:
         """Perceive, neuron and carrier: the carrier's output, and the hidden states after the step."""
+        self._was_home = flows is self._at_home
         if self._forms is None or self.how.compiled:
             return self._update_rows(flows)
         hidden = None if flows.hidden is self._at_rest else flows.hidden
@@ -105,14 +120,13 @@ class Executor:
         marks = [moving.sum(), (outcome == ARRIVED).sum()]
         if accepted.shape[1]:
             marks.append(accepted.sum())
-        was_home = self._at_home is not None and self._home is not None
-        if was_home:
+        if self._was_home:
             marks.append((moved.position[:, :2] != self._home).sum())
         numbers = numbers_of(torch.stack(marks))
         survivors, arrived = numbers[:2]
         born = numbers[2] if accepted.shape[1] else 0
         unchanged = survivors == moved.size and not born
-        self._at_home = moved.energy if was_home and unchanged and not numbers[-1] else None
+        self._at_home = moved if self._was_home and unchanged and not numbers[-1] else None
         counts = Counts(survivors, arrived, moved.size - survivors - arrived, born)
         return (None if unchanged else group_rows(moving, accepted, survivors, born)), counts
 
@@ -140,7 +154,7 @@ class Executor:
         few = flows.size < FEW * flows.batch * self.lattice.config.num_sites
         if more or few or columns is None or not self._own_lattice:
             return lambda: gathered_layer(_pad(more, self._features(flows))[0], weights), more
-        layout = layout_of(columns, self.lattice, self.neuron, flows, flows.energy is self._at_home)
+        layout = layout_of(columns, self.lattice, self.neuron, flows, self._was_home)
         inputs = (flows.energy, flows.position, weights.perceive, weights.perceive_bias, layout)
         return lambda: FirstLayer.apply(*inputs), 0  # type: ignore[return-value]
 
@@ -153,7 +167,7 @@ class Executor:
         more = self.how.padded(flows.size) - flows.size
         states = None if at_rest else flows.hidden
         features, energy, position, states = _pad(more, self._features(flows), flows.energy, flows.position, states)
-        if not self.how.compiled:
+        if not self.how.compiled or self._transformed:
             run = partial(call_modules, self.neuron, self.carrier)
         else:
             let_rows_vary(features, energy, position, states)

@@ -22,7 +22,8 @@ from ..energy_lattice import EnergyLattice
 from ..flows import Flows
 from ..perceived import Coordinates, Energy, Neighbours, Sample, Site
 from ..simple_neuron import SimpleNeuron
-from .gru_step import differentiate_equations
+from .gru_step import differentiate_equations, needs_equations
+from .weights import is_watched
 
 KNOWN = {Coordinates: "coordinates", Energy: "energy", Neighbours: "neighbours", Sample: "sample", Site: "site"}
 FEW = 0.7  # share of live flows per site below which every flow has its own row of features made: less work
@@ -49,10 +50,10 @@ class Layout:
 
 
 def columns_of(neuron: SimpleNeuron) -> dict[str, slice] | None:
-    """The columns of the weight that read each piece; None where a piece is not one of the package's own."""
+    """The columns of the weight that read each piece; None where a piece is not the package's own, or is watched."""
     found, start = {}, 0
     for piece in neuron.perceived:
-        if type(piece) not in KNOWN:
+        if type(piece) not in KNOWN or is_watched(piece):
             return None
         found[KNOWN[type(piece)]] = slice(start, start + piece.width)
         start += piece.width
@@ -103,7 +104,7 @@ class FirstLayer(torch.autograd.Function):
         """Gradients of energies, positions, weight and bias; mass has none."""
         energy, position, weight, bias, kernel, *tables = ctx.saved_tensors
         layout: Layout = ctx.layout
-        if torch.is_grad_enabled():
+        if needs_equations(gradient):
             inputs = (energy, position, weight, bias)
             return *differentiate_equations(layout.equation, inputs, (gradient,)), None
         part = _Parts(weight, layout, kernel)

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch._C._functorch import is_functorch_wrapped_tensor, is_legacy_batchedtensor
 
 from ..gru import LayerWeights, gru_step
 from ..simple_neuron import gelu
@@ -73,7 +74,7 @@ class StackedGRUStep(torch.autograd.Function):
         inputs, hidden, states, *rest = ctx.saved_tensors
         states = states if ctx.layers > 1 else states.unsqueeze(0)
         flat, kept = rest[: 4 * ctx.layers], rest[4 * ctx.layers :]
-        if torch.is_grad_enabled():
+        if needs_equations(to_states, to_top):
             return differentiate_equations(_equations, (inputs, hidden, *flat), (to_states, to_top))
         to_hidden = None if hidden is None else torch.empty_like(hidden)
         to_weights: list[Tensor | None] = []
@@ -157,7 +158,7 @@ class Signal(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> Gradients:
         """The derivative of GELU is the distribution function plus x times the density."""
         first, energy, share = ctx.saved_tensors
-        if torch.is_grad_enabled():
+        if needs_equations(gradient):
             return differentiate_equations(_signal, (first, energy), (gradient,))
         width = first.shape[1]
         density = torch.mul(first, first).mul_(-0.5).exp_()
@@ -167,6 +168,20 @@ class Signal(torch.autograd.Function):
 
 def _signal(first: Tensor, energy: Tensor) -> tuple[Tensor]:
     return (torch.cat((gelu(first), energy.to(first.dtype)), dim=1),)
+
+
+def needs_equations(*gradients: Tensor | None) -> bool:
+    """Whether a backward pass must be taken from the equations.
+
+    So it is where the gradient is to be differentiated again, and where many backward passes run at once, as for
+    vectorized Jacobians.
+    """
+    return torch.is_grad_enabled() or any(one is not None and is_batched(one) for one in gradients)
+
+
+def is_batched(gradient: Tensor) -> bool:
+    """Whether torch.vmap runs over this gradient, in its new form or the one that autograd still uses."""
+    return is_functorch_wrapped_tensor(gradient) or is_legacy_batchedtensor(gradient)
 
 
 def differentiate_equations(
@@ -182,6 +197,7 @@ def differentiate_equations(
     Returns:
         one for each input; None where the input needs none.
     """
+    again = torch.is_grad_enabled()
     with torch.enable_grad():
         # One input may have been computed from another. Views of them have not, so these derivatives are partial ones.
         views = [None if one is None else one.view_as(one) for one in inputs]
@@ -193,7 +209,7 @@ def differentiate_equations(
             [outputs[index] for index in used],
             wanted,
             [gradients[index] for index in used],
-            create_graph=True,
+            create_graph=again,
             allow_unused=True,
         )
     )

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..flows import rows_where
+from .gru_step import is_batched
 
 
 class Regrouping(NamedTuple):
@@ -56,10 +57,14 @@ class RegroupHidden(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
         """Gradients of the states and of the offsets; linear, so that they can be differentiated again."""
         stay, parent, child = ctx.saved_tensors
-        to_children = gradient[:, len(stay) :]
-        hidden = gradient.new_zeros(ctx.shape)
-        hidden.index_copy_(1, stay, gradient[:, : len(stay)])
-        hidden.index_add_(1, parent, to_children)
+        to_children = gradient.narrow(1, len(stay), len(parent))
         offset = gradient.new_zeros(ctx.offset_shape, dtype=ctx.offset_dtype)
-        offset.index_add_(1, child, to_children.to(offset.dtype))
-        return hidden, offset, None
+        if not is_batched(gradient):
+            hidden = gradient.new_zeros(ctx.shape)
+            hidden.index_copy_(1, stay, gradient.narrow(1, 0, len(stay)))
+            hidden.index_add_(1, parent, to_children)
+            offset.index_add_(1, child, to_children.to(offset.dtype))
+            return hidden, offset, None
+        zeros = torch.zeros(ctx.shape, dtype=gradient.dtype, device=gradient.device)
+        hidden = zeros.index_add(1, torch.cat((stay, parent)), gradient)
+        return hidden, offset.index_add(1, child, to_children.to(ctx.offset_dtype)), None

@@ -38,7 +38,8 @@ def take_weights(neuron: SimpleNeuron, carrier: EnergyCarrier) -> DenseWeights:
     """
     first = neuron.perceive.weight
     device = first.device.type
-    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else first.dtype
+    autocast = torch.is_autocast_enabled(device) and first.dtype != torch.float64  # autocast leaves float64 alone
+    dtype = torch.get_autocast_dtype(device) if autocast else first.dtype
     layers, project = carrier.gru.layer_weights(), (neuron.project.weight, neuron.project.bias)
     with torch.autocast(device, enabled=False):
         output, width = project[0].shape
@@ -77,12 +78,13 @@ def is_own(neuron: nn.Module, carrier: nn.Module) -> bool:
     if any(type(part) is not kind for part, kind in kinds):
         return False
     parts = (neuron, neuron.perceive, neuron.project, carrier, carrier.gru)
-    if any(map(_is_watched, parts)) or torch_module._has_any_global_hook():
+    if any(map(is_watched, parts)) or torch_module._has_any_global_hook():
         return False
     weights = [*neuron.perceive.parameters(), *neuron.project.parameters(), *carrier.gru.parameters()]
     return len(weights) == 4 + 4 * carrier.gru.num_layers and len({weight.dtype for weight in weights}) == 1
 
 
-def _is_watched(part: nn.Module) -> bool:
+def is_watched(part: nn.Module) -> bool:
+    """Whether a hook looks on, or another `forward` was put in place: then the part must be called as a module."""
     hooks = (part._forward_hooks, part._forward_pre_hooks, part._backward_hooks, part._backward_pre_hooks)
     return any(hooks) or "forward" in vars(part)
