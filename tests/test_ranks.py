@@ -93,6 +93,7 @@ def test_the_first_process_alone_writes(pair) -> None:
     assert not torch.equal(names["cpu"], names["rank 1, cpu"])
 
 
+@pytest.mark.slow
 def test_resume_of_two_processes_ends_with_the_same_bits(tmp_path, pair) -> None:
     cut = train(2, tmp_path / "run", "step", "7")
     assert all(code != 0 for code, _ in cut)

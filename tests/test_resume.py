@@ -78,7 +78,7 @@ CUTS = {  # fields of the configuration; then where the process dies
 }
 
 
-QUICK_CUTS = ("inside an epoch, two threads read ahead", "after validation", "inside an accumulation, bfloat16")
+QUICK_CUTS = ("inside an epoch, two threads read ahead", "inside an accumulation, bfloat16")
 
 
 @pytest.mark.parametrize(
