@@ -24,7 +24,7 @@ from energy_flow.training.checkpoint_store import CheckpointStore
 from energy_flow.training.model_folder import load_weights
 from energy_flow.training.run_state import RunState, files_of, restore
 from energy_flow.training.schedule import create_optimizer
-from energy_flow.utils import Ranks
+from energy_flow.distributed import Ranks
 
 LONGEST = 0.12  # seconds that a child may live beyond its first save
 COLUMNS = ("kills", "started again", "while writing", "temporary files left", "damaged in place")

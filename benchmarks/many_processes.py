@@ -25,7 +25,8 @@ from energy_flow.core import create_processor
 from energy_flow.data import PairSet, load_shipped
 from energy_flow.training import EnergyTrainer
 from energy_flow.training.observers import Example, Figures
-from energy_flow.utils import DeviceManager, Ranks, joined_ranks
+from energy_flow.distributed import Ranks, joined_ranks
+from energy_flow.utils import DeviceManager
 
 COLUMNS = ("processes", "seconds a step, median", "least", "most", "beside one process", "largest difference of a loss")
 WARM_UP = 10  # steps

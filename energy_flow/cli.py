@@ -33,7 +33,8 @@ from .training import (
     WandbCurves,
     load_model,
 )
-from .utils import DeviceManager, Ranks, joined_ranks, setup_logging
+from .distributed import Ranks, joined_ranks
+from .utils import DeviceManager, setup_logging
 from .viz import cost_table, examples_table, metrics_table
 
 try:

@@ -9,7 +9,7 @@ import torch
 
 from energy_flow.core import FlowProcessor, create_processor
 from energy_flow.training import EnergyTrainer
-from energy_flow.utils import Ranks, joined_ranks
+from energy_flow.distributed import Ranks, joined_ranks
 
 from .resume_worker import config, data
 

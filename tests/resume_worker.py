@@ -23,7 +23,7 @@ from energy_flow.config import EnergyConfig, create_config
 from energy_flow.core import FlowProcessor, create_processor
 from energy_flow.data import PairData, PairSet, TextBank
 from energy_flow.training import EnergyTrainer
-from energy_flow.utils import Ranks, joined_ranks
+from energy_flow.distributed import Ranks, joined_ranks
 
 WORDS = [f"word {row}" for row in range(10)]
 

@@ -13,11 +13,12 @@ PACKAGE = Path(__file__).parent.parent / "energy_flow"
 ALLOWED = {
     "config": set(),
     "utils": set(),
-    "data": {"utils"},
-    "text": {"utils"},
+    "data": {"config", "utils"},
+    "text": {"utils", "data"},
+    "distributed": {"utils"},
     "viz": set(),
     "core": {"config"},
-    "training": {"config", "core", "data", "text", "utils"},
+    "training": {"config", "core", "data", "distributed", "text", "utils"},
 }
 THE_ONE_THAT_WAITS = "entry.py"  # for what became of the flows of a step
 FORBIDDEN_IN_CORE = {"logging", "time", "rich", "tqdm"}

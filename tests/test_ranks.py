@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from energy_flow.utils import Ranks
+from energy_flow.distributed import Ranks
 
 from .test_resume import STEPS, final_bytes, metrics
 from .together import ROOT, finish, start

@@ -22,7 +22,7 @@ from energy_flow.core import create_processor
 from energy_flow.data import PairData
 from energy_flow.training import EnergyTrainer, TrainingStopped, run_state
 from energy_flow.training.checkpoint_store import CheckpointStore
-from energy_flow.utils.stopping import StopSignals
+from energy_flow.training.run.signals import StopSignals
 
 from .resume_worker import config, data
 
@@ -319,7 +319,7 @@ def test_signals_are_noted_once_and_end_the_process_the_second_time() -> None:
     assert signal.getsignal(signal.SIGTERM) is before
     code = (
         "import os, signal\n"
-        "from energy_flow.utils.stopping import StopSignals\n"
+        "from energy_flow.training.run.signals import StopSignals\n"
         "with StopSignals():\n"
         "    os.kill(os.getpid(), signal.SIGTERM); print('noted', flush=True)\n"
         "    os.kill(os.getpid(), signal.SIGINT); print('not reached')\n"

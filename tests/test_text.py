@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from energy_flow.text import ApproximateTexts, NearestTexts, TextEncoder
-from energy_flow.utils.stored_rows import open_npy
+from energy_flow.data.stored_rows import open_npy
 
 
 def unit(rows: torch.Tensor) -> np.ndarray:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ..utils.files import replace_file, sha256_of
-from ..utils.stored_rows import IN_MEMORY, Rows, open_npy, select_rows
+from .stored_rows import IN_MEMORY, Rows, open_npy, select_rows
 from .pairs import PairData, PairSet, TextBank
 
 INPUTS, TARGETS, SPLIT, ROWS, MANIFEST = "inputs.npy", "targets.npy", "split.npy", "rows.jsonl", "manifest.json"

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..utils.stored_rows import Rows, chunks, host_rows, select_rows
+from .stored_rows import Rows, chunks, host_rows, select_rows
 
 
 @dataclass(frozen=True)

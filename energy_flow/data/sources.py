@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
-from ..utils.stored_rows import IN_MEMORY, Rows, open_safetensors
+from .stored_rows import IN_MEMORY, Rows, open_safetensors
 from .pair_folder import load_pair_folder
 from .pairs import PairData, PairSet, check_embeddings
 from .shipped import load_shipped

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..utils.stored_rows import Rows, chunks, float_rows, in_memory
+from ..data.stored_rows import Rows, chunks, float_rows, in_memory
 
 QUERIES = 1024  # whose similarities to a block of the bank are held at once
 BLOCK = 16384  # texts of the bank in a block

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..utils.stored_rows import Rows, chunks, host_rows, in_memory
+from ..data.stored_rows import Rows, chunks, host_rows, in_memory
 from .decoder import Match
 
 TRAINING_ROWS_PER_LIST = 64

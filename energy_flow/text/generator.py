@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from ..utils.files import replace_file
 from ..utils.helpers import batch_slices, epoch_order
-from ..utils.stored_rows import host_rows, in_memory
+from ..data.stored_rows import host_rows, in_memory
 
 _INSTALL = "pip install 'energy-flow[text]'"
 PREFIX, DESCRIPTION, LANGUAGE_MODEL = "prefix.safetensors", "generator.json", "language_model"

@@ -26,9 +26,9 @@ from ..utils.determinism import deterministic_algorithms
 from ..utils.device_manager import DeviceManager
 from ..utils.helpers import batch_slices, epoch_order
 from ..utils.logging import log_context, logger
-from ..utils.ranks import Ranks
+from ..distributed.ranks import Ranks
 from ..utils.stopping import SIGNALS, StopSignals
-from ..utils.stored_rows import Rows
+from ..data.stored_rows import Rows
 from .checkpoint_store import CheckpointStore
 from .diagnosis import Batch, NonFiniteError, describe, keep_batch
 from .execution_plan import most_flows, plan_execution, require_whole_batches, without_graphs

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..data.pairs import PairSet, TextBank
 from ..text.decoder import NearestTexts
-from ..utils.stored_rows import CHUNK, Rows, chunks, host_rows
+from ..data.stored_rows import CHUNK, Rows, chunks, host_rows
 
 RESAMPLES = 1000  # of the bootstrap
 

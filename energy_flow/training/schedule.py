@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..config import EnergyConfig
-from ..utils.ranks import Ranks
+from ..distributed.ranks import Ranks
 
 
 def learning_rate_factor(step: int, total_steps: int, config: EnergyConfig) -> float:

@@ -19,7 +19,7 @@ from ..core import FlowProcessor, FlowStatistics
 from ..utils.device_manager import DeviceManager
 from ..utils.helpers import batch_slices
 from ..utils.logging import logger
-from ..utils.ranks import Ranks
+from ..distributed.ranks import Ranks
 from .diagnosis import LOSS_ALONE, NonFiniteError, first_nonfinite, first_nonfinite_gradient
 from .execution_plan import without_graphs
 from .flow_log import log_flows

@@ -8,7 +8,7 @@ from torch import Tensor
 from ..config import EnergyConfig
 from ..data.pairs import PairSet, TextBank, check_width
 from ..utils.helpers import batch_slices
-from ..utils.stored_rows import chunks
+from ..data.stored_rows import chunks
 from .losses import DIRECTIONAL, total_loss
 from .metrics import EmbeddingMetrics, Judge
 from .observers import Example

@@ -1,9 +1,8 @@
-"""Logging, devices, processes, small helpers."""
+"""Logging, devices, small helpers."""
 
 from .device_manager import DeviceManager, MemoryReport
 from .helpers import Position3D, batch_slices, epoch_order, to_positions
 from .logging import DEBUG_CONVERGENCE, DEBUG_ENERGY, DEBUG_SPAWN, log_context, logger, setup_logging
-from .ranks import Ranks, joined_ranks
 
 __all__ = [
     "DEBUG_CONVERGENCE",
@@ -12,10 +11,8 @@ __all__ = [
     "DeviceManager",
     "MemoryReport",
     "Position3D",
-    "Ranks",
     "batch_slices",
     "epoch_order",
-    "joined_ranks",
     "log_context",
     "logger",
     "setup_logging",

@@ -26,7 +26,7 @@ from ..config.energy_config import RUN_ONLY
 from ..core import FlowProcessor
 from ..data.pairs import PairSet
 from ..utils.logging import logger
-from ..utils.ranks import Ranks
+from ..distributed.ranks import Ranks
 from .flow_budget import FlowBudget
 from .metrics import EmbeddingMetrics
 from .model_folder import CONFIG, WEIGHTS

@@ -17,7 +17,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from .logging import logger
+from ..utils.logging import logger
 
 T = TypeVar("T")
 PATIENCE = timedelta(hours=1)  # how long a process waits for the others: as long as the first may judge or write
