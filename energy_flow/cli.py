@@ -22,6 +22,7 @@ from .core.execution.cost import kept_bytes, measure_cost
 from .data import TASKS, PairData, PairSet, load_data
 from .data.sources import SHIPPED, data_settings, load_matrices
 from .data.wordnet import read_queries
+from .distributed import Ranks, joined_ranks
 from .text import ApproximateTexts, NearestTexts, TextEncoder, TextGenerator
 from .training import (
     EnergyTrainer,
@@ -33,7 +34,6 @@ from .training import (
     WandbCurves,
     load_model,
 )
-from .distributed import Ranks, joined_ranks
 from .utils import DeviceManager, setup_logging
 from .viz import cost_table, examples_table, metrics_table
 

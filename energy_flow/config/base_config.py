@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 import difflib
 import json
@@ -88,9 +89,10 @@ def read_fields(path: str | Path, config: type[BaseConfig]) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"{path}: no such file; give the path of a .json, .yaml or .yml configuration")
-    text = path.read_text(encoding="utf-8")
+    is_yaml = _is_yaml(path)
+    text = _read_text(path)
     try:
-        fields = _parse_yaml(text) if _is_yaml(path) else json.loads(text)
+        fields = _parse_yaml(text) if is_yaml else json.loads(text, object_pairs_hook=_once_each)
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}:{error.lineno}: not JSON: {error.msg}") from error
     except ValueError as error:
@@ -102,6 +104,31 @@ def read_fields(path: str | Path, config: type[BaseConfig]) -> dict[str, Any]:
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     return fields
+
+
+def _read_text(path: Path) -> str:
+    """A text of any of the encodings that editors and shells write: UTF-8 with or without a byte order mark, UTF-16.
+
+    Raises:
+        ValueError: it is none of them, or it cannot be read; names the file.
+    """
+    try:
+        content = path.read_bytes()
+        encoding = "utf-16" if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: byte {error.start} is not {error.encoding}; save the file as UTF-8") from error
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror}); give a file that you may read") from error
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A mapping of pairs, each name of which stands there once."""
+    names = [name for name, _ in pairs]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise ValueError(f"{twice[0]} stands there twice; leave one of them")
+    return dict(pairs)
 
 
 def _is_yaml(path: Path) -> bool:
@@ -120,8 +147,17 @@ def _yaml() -> types.ModuleType:
 
 def _parse_yaml(text: str) -> Any:
     yaml = _yaml()
+
+    class Loader(yaml.SafeLoader):
+        """Refuses a name that stands there twice, where YAML would take the last."""
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+            return _once_each(
+                [(self.construct_object(k, deep=True), self.construct_object(v, deep=True)) for k, v in node.value]
+            )
+
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, Loader)
     except yaml.YAMLError as error:
         raise ValueError(f"not YAML: {' '.join(str(error).split())}") from error
 
@@ -150,7 +186,10 @@ def _match(value: Any, hint: Any) -> tuple[bool, Any]:
     if hint is type(None):
         return value is None, None
     if typing.get_origin(hint) is typing.Literal:
-        return type(value) is str and value in typing.get_args(hint), value
+        names = typing.get_args(hint)
+        if type(value) is bool and {"on", "off"} <= {*names}:  # YAML reads on, off, yes and no as booleans
+            value = "on" if value else "off"
+        return type(value) is str and value in names, value
     if typing.get_origin(hint) is tuple:
         return _match_tuple(value, typing.get_args(hint))
     if hint is float:

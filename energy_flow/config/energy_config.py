@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import Any, Self
 
 from .base_config import BaseConfig
+from .fields import CarrierFields, EnergyFields, ExecutionFields, LatticeFields, LossFields, RunFields, TrainingFields
 from .registry import FACES, MOVERS, PIECES, READERS
 
-Optimizer = Literal["adam", "adamw"]
-Precision = Literal["auto", "float32", "bfloat16"]
-Nonfinite = Literal["stop", "skip"]
-Switch = Literal["auto", "on", "off"]
-Compile = Literal["auto", "on", "off", "graphs"]
-BestBy = Literal["loss", "mse", "cosine", "centred_cosine", "median_rank", "acc_1", "acc_10", "acc_100"]
+GROUPS: dict[str, type] = {
+    "lattice": LatticeFields,
+    "energy": EnergyFields,
+    "carrier": CarrierFields,
+    "training": TrainingFields,
+    "loss": LossFields,
+    "execution": ExecutionFields,
+    "run": RunFields,
+}
+"""The fields by what they are about, in the order of a configuration."""
 
 
 @dataclass(frozen=True)
-class EnergyConfig(BaseConfig):
+class EnergyConfig(
+    RunFields, ExecutionFields, LossFields, TrainingFields, CarrierFields, EnergyFields, LatticeFields, BaseConfig
+):
     """The configuration of lattice, flows, carrier, faces and training.
 
     The defaults are those of the preset `optimized`.
@@ -27,130 +34,16 @@ class EnergyConfig(BaseConfig):
         ValueError: a value of the wrong type or out of range, or two that do not go together.
     """
 
-    lattice_width: int = 100
-    """Cells along x."""
-    lattice_height: int = 100
-    """Cells along y."""
-    lattice_depth: int = 50
-    """Cells along z; the input face is z = 0, the output face z = depth - 1."""
-    sites: tuple[int, int] = (32, 24)
-    """Columns and rows of equal patches of a face; one flow starts and one output is read per site."""
-
-    input_embedding_dim: int = 768
-    """Length of an input embedding."""
-    output_embedding_dim: int = 768
-    """Length of an output embedding."""
-    energy_dim: int = 16
-    """Energy channels: the length of a flow's energy vector."""
-    mapping: str = "local"
-    """The faces: local (each site gets its own chunk of the embedding), mixed (a random view of the whole), tied (its
-    own chunk, through one pair of matrices that all sites share), or a face of your own."""
-    learn_faces: bool = True
-    """Whether the maps between embeddings and sites train."""
-
-    max_active_flows: int = 1000
-    """Most flows that live at once in one sample."""
-    energy_threshold: float = 0.1
-    """Least level (RMS of the energy) with which a flow goes on."""
-    spawn_threshold: float = 0.8
-    """Least level at which a flow may start children."""
-    max_spawn_per_step: int = 10
-    """Most children that start in one sample and step."""
-    max_children: int = 2
-    """Most children that one flow starts in one step."""
-    initial_steps: int = 8
-    """Steps that an untrained flow takes to the output face, at most the depth - 1."""
-    max_jump: int | None = None
-    """Most cells that a flow may move along z in one step; null is no limit."""
-    features: tuple[str, ...] = ("coordinates", "energy", "neighbours", "sample")
-    """What a neuron perceives, piece by piece: coordinates, energy, site (mean energy and mass of its site column),
-    neighbours (those of the 3 x 3 columns around), sample (those of the whole sample), or pieces of your own."""
-    mover: str = "free"
-    """How a flow moves: free (sideways and ahead, as its carrier decides), straight (ahead only), or your own."""
-    reader: str = "bilinear"
-    """How the output face is read: bilinear (an arrival goes to the four nearest sites), nearest, or your own."""
-
-    carrier_hidden_size: int = 1024
-    """Hidden size of the carrier's GRU."""
-    carrier_num_layers: int = 3
-    """Layers of the carrier's GRU."""
-    neuron_hidden_dim: int = 64
-    """Hidden width of the neuron."""
-    neuron_output_dim: int = 128
-    """Output width of the neuron, the carrier's input beside the energy."""
-
-    batch_size: int = 32
-    """Pairs in one training step."""
-    epochs: int = 10
-    """Passes over the training set."""
-    optimizer: Optimizer = "adamw"
-    """Adam, or AdamW with decoupled weight decay."""
-    learning_rate: float = 1e-4
-    """Peak learning rate."""
-    weight_decay: float = 0.0
-    """Weight decay of matrices; biases, norms and offsets have none."""
-    warmup_steps: int = 100
-    """Steps over which the learning rate rises to its peak."""
-    final_learning_rate_ratio: float = 0.05
-    """Learning rate at the end of the cosine decay, as a share of the peak."""
-    gradient_clip: float = 1.0
-    """Largest norm of the gradient."""
-    loss_mse: float = 0.0
-    """Weight of the mean squared error."""
-    loss_cosine: float = 1.0
-    """Weight of 1 - cosine."""
-    loss_contrastive: float = 0.0
-    """Weight of the in-batch contrastive loss."""
-    loss_cross_entropy: float = 0.0
-    """Weight of the cross-entropy over groups of target_classes outputs."""
-    contrastive_temperature: float = 0.05
-    """Temperature of the contrastive loss."""
-    target_classes: int | None = None
-    """Outputs in one group of the cross-entropy."""
-    precision: Precision = "auto"
-    """Arithmetic of the dense parts (weights, energies and positions stay float32); auto: bfloat16 on CUDA."""
-    compile: Compile = "auto"
-    """Compile the dense part with torch.compile; auto: on CUDA where Triton is installed (on a CPU it gains little);
-    graphs: replay CUDA graphs as well, for small models that wait for kernel launches."""
-    checkpointing: Switch = "auto"
-    """Keep a step's inputs alone and compute the rest again in the backward pass: slower, in a sixth of the memory;
-    auto: where the memory there is asks for it."""
-    adaptive_budget: bool = False
-    """In training, let the most live flows of a sample follow the share that reaches the output and the memory there
-    is, between the flows launched and max_active_flows."""
-    log_every: int = 10
-    """Steps between two looks at the figures; between them nothing waits for the device."""
-    accumulation: int = 1
-    """Micro-batches whose gradients make one step, where a whole batch does not fit into memory."""
-    loader_workers: int = 0
-    """Threads that read the next batches while a step runs: for a slow disk or a GPU; on a CPU they compete with it."""
-    shard_optimizer: bool = False
-    """Where several processes train: each keeps the optimizer's moments of its part of the weights alone."""
-    nonfinite: Nonfinite = "stop"
-    """What NaN or infinity in loss or gradient does: stop the run, or skip the batch. Nothing is updated either way."""
-    nonfinite_budget: int = 10
-    """Batches that may be skipped in a run before it stops."""
-    detect_anomaly: bool = False
-    """Let autograd name the operation whose gradient became NaN; slow."""
-    deterministic: bool = False
-    """Same seed, same bits, run after run on one machine; refused where that cannot be kept."""
-    seed: int = 0
-    """Seed of the weights and of the order of the data."""
-    best_by: BestBy = "loss"
-    """Figure of the validation set by which the best weights are kept; a rank counts only where targets are texts."""
-    checkpoint_every: int = 1000
-    """Steps between two checkpoints; 0 goes by the clock alone."""
-    checkpoint_minutes: float = 10.0
-    """Minutes between two checkpoints; 0 goes by the steps alone."""
-    keep_checkpoints: int = 3
-    """How many checkpoints are kept, the newest."""
-    time_limit_minutes: float | None = None
-    """Minutes after which training saves and stops; null is no limit."""
-
     def __post_init__(self) -> None:
         if isinstance(self.features, str):  # one word, as in configurations of version 0.1
             object.__setattr__(self, "features", FEATURE_SETS.get(self.features, (self.features,)))
         super().__post_init__()
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """The inverse of `to_dict`; fields that are left out keep their default."""
+        of_version_0_1 = "data_seed" not in values and set(_WRITTEN_BY_VERSION_0_1) <= values.keys()
+        return super().from_dict(values | {"data_seed": values["seed"]} if of_version_0_1 else values)
 
     def validate(self) -> None:
         """Check ranges and the rules between fields."""
@@ -237,6 +130,17 @@ class EnergyConfig(BaseConfig):
             self.accumulation,
             f"a micro-batch holds a row at least: give at most batch_size = {self.batch_size}",
         )
+        _require(self.ema_decay < 1, "ema_decay", self.ema_decay, "give a share below 1, such as 0.999, or 0 for none")
+        _require(all(self.freeze), "freeze", list(self.freeze), "name parts, such as mapper or carrier.gru")
+        for name in ("warmup_steps", "patience"):
+            value, least = getattr(self, name), 0 if name == "warmup_steps" else 1
+            _require(value is None or value >= least, name, value, f"give at least {least}, or null")
+        _require(
+            self.compile != "graphs" or self.accumulation == 1,
+            "accumulation",
+            self.accumulation,
+            "compile = 'graphs' replays one batch a step: give accumulation = 1, or compile = 'on'",
+        )
         limit = self.time_limit_minutes
         _require(limit is None or limit > 0, "time_limit_minutes", limit, "give minutes above 0, or null for no limit")
         if "contrastive" in weights:
@@ -309,8 +213,15 @@ RUN_ONLY = (
     "nonfinite",
     "nonfinite_budget",
     "detect_anomaly",
+    "patience",
+    "validate_every",
 )
 """Fields that no number of a model depends on: a run may go on with others."""
+
+MODEL_FIELDS = tuple(field.name for group in (LatticeFields, EnergyFields, CarrierFields) for field in fields(group))
+"""Fields that say what a model is; the others say how it is trained and run."""
+
+_WRITTEN_BY_VERSION_0_1 = ("lattice_width", "seed", "keep_checkpoints", "time_limit_minutes")  # with one seed for both
 
 _AT_LEAST = {
     "keep_checkpoints": 2,
@@ -320,7 +231,8 @@ _AT_LEAST = {
     "carrier_hidden_size carrier_num_layers neuron_hidden_dim neuron_output_dim": 1,
     "max_active_flows batch_size epochs log_every accumulation": 1,
     "nonfinite_budget loader_workers": 0,
-    "max_spawn_per_step max_children energy_threshold weight_decay warmup_steps final_learning_rate_ratio seed": 0,
+    "max_spawn_per_step max_children energy_threshold weight_decay final_learning_rate_ratio seed data_seed": 0,
+    "ema_decay validate_every": 0,
     "loss_mse loss_cosine loss_contrastive loss_cross_entropy": 0,
 }
 

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from ..utils.files import replace_file, sha256_of
-from .stored_rows import IN_MEMORY, Rows, open_npy, select_rows
 from .pairs import PairData, PairSet, TextBank
+from .stored_rows import IN_MEMORY, Rows, open_npy, select_rows
 
 INPUTS, TARGETS, SPLIT, ROWS, MANIFEST = "inputs.npy", "targets.npy", "split.npy", "rows.jsonl", "manifest.json"
 CANDIDATES, CANDIDATE_TEXTS = "candidates.npy", "candidates.jsonl"

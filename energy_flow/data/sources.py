@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
-from .stored_rows import IN_MEMORY, Rows, open_safetensors
 from .pair_folder import load_pair_folder
 from .pairs import PairData, PairSet, check_embeddings
 from .shipped import load_shipped
+from .stored_rows import IN_MEMORY, Rows, open_safetensors
 from .tasks import TASKS, make_task
 
 SHIPPED = "shipped"

@@ -21,9 +21,9 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from ..data.stored_rows import host_rows, in_memory
 from ..utils.files import replace_file
 from ..utils.helpers import batch_slices, epoch_order
-from ..data.stored_rows import host_rows, in_memory
 
 _INSTALL = "pip install 'energy-flow[text]'"
 PREFIX, DESCRIPTION, LANGUAGE_MODEL = "prefix.safetensors", "generator.json", "language_model"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..core import Execution, FlowProcessor
+from ..data.pairs import Batch
 from ..utils.device_manager import DeviceManager
 from ..utils.files import replace_file
 
@@ -21,31 +22,23 @@ class NonFiniteError(FloatingPointError):
     """A loss or gradient is NaN or infinite; nothing was updated. The message names step, rows and first module."""
 
 
-class Batch(NamedTuple):
-    """The batch of a step: its place in the run, and its rows."""
-
-    step: int  # from 1
-    rows: Tensor  # (B,) int64, of the training set
-    inputs: Tensor  # (B, E in)
-    targets: Tensor  # (B, E out)
-
-
-def describe(batch: Batch, where: str) -> str:
-    """What happened, in one line."""
+def describe(step: int, batch: Batch, where: str) -> str:
+    """What happened in a step (from 1), in one line."""
     listed = ", ".join(map(str, batch.rows[:8].tolist())) + (", ..." if len(batch.rows) > 8 else "")
     return (
-        f"step {batch.step}: not finite first in {where}; nothing was updated. Rows of the batch: {listed}. "
+        f"step {step}: not finite first in {where}; nothing was updated. Rows of the batch: {listed}. "
         "Look at these rows, or lower learning_rate"
     )
 
 
-def keep_batch(folder: Path, batch: Batch, where: str) -> None:
-    """Write the batch and what was not finite first, so that it can be looked at and run again."""
+def keep_batch(folder: Path, step: int, batch: Batch, where: str) -> None:
+    """Write the batch of a step and what was not finite first, so that it can be looked at and run again."""
     folder.mkdir(exist_ok=True)
-    tensors = {"rows": batch.rows, "inputs": batch.inputs, "targets": batch.targets}
+    inputs, targets = batch.read()
+    tensors = {"rows": batch.rows, "inputs": inputs, "targets": targets}
     tensors = {name: value.contiguous() for name, value in tensors.items()}
-    report = {"step": batch.step, "first": where, "rows": batch.rows.tolist()}
-    path = folder / f"step-{batch.step:09d}"
+    report = {"step": step, "first": where, "rows": batch.rows.tolist()}
+    path = folder / f"step-{step:09d}"
     replace_file(path.with_suffix(".safetensors"), lambda new: save_file(tensors, new))
     replace_file(path.with_suffix(".json"), lambda new: new.write_text(json.dumps(report) + "\n", encoding="utf-8"))
 

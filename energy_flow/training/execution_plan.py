@@ -44,15 +44,6 @@ def plan_execution(config: EnergyConfig, devices: DeviceManager, weights: int, r
     return ExecutionPlan(Execution(compiled, graphed, checkpointed, bucket), f"{compiled_reason}; {memory_reason}")
 
 
-def require_whole_batches(config: EnergyConfig) -> None:
-    """Refuse CUDA graphs of micro-batches, with a ValueError."""
-    if config.compile == "graphs" and config.accumulation > 1:
-        raise ValueError(
-            f"compile = 'graphs' replays one batch a step, accumulation = {config.accumulation} takes several; "
-            "give accumulation = 1, or compile = 'on'"
-        )
-
-
 def without_graphs(execution: Execution) -> Execution:
     """The same, compiled but without CUDA graphs."""
     return replace(execution, graphed=False, row_bucket=1)

@@ -57,6 +57,10 @@ LOSSES: dict[str, Callable[[Tensor, Tensor, slice, EnergyConfig], Tensor]] = {
 DIRECTIONAL = ("cosine", "contrastive")  # these need targets with a direction
 
 
+Loss = Callable[[Tensor, Tensor, EnergyConfig, slice], tuple[Tensor, dict[str, Tensor]]]  # as `total_loss`
+OwnLoss = Callable[[Tensor, Tensor], Tensor]  # (R, E) outputs and their (R, E) targets to the mean over the R rows
+
+
 def total_loss(
     outputs: Tensor, targets: Tensor, config: EnergyConfig, rows: slice = WHOLE_BATCH
 ) -> tuple[Tensor, dict[str, Tensor]]:
@@ -71,3 +75,21 @@ def total_loss(
     terms = {name: LOSSES[name](outputs, targets, rows, config) for name in config.loss_weights}
     weighted = [weight * terms[name] for name, weight in config.loss_weights.items()]
     return torch.stack(weighted).sum(), terms
+
+
+def own_loss(loss: OwnLoss) -> Loss:
+    """A loss of the user's in the form of `total_loss`: a mean over rows, so that parts of a batch add up.
+
+    Raises:
+        ValueError: in training, what the loss gives is no scalar.
+    """
+
+    def measured(
+        outputs: Tensor, targets: Tensor, config: EnergyConfig, rows: slice = WHOLE_BATCH
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        value = loss(outputs, targets[rows])
+        if not isinstance(value, Tensor) or value.dim():
+            raise ValueError(f"loss gave {type(value).__name__} {getattr(value, 'shape', '')}; give a scalar tensor")
+        return value, {}
+
+    return measured

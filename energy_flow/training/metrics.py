@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..data.pairs import PairSet, TextBank
-from ..text.decoder import NearestTexts
 from ..data.stored_rows import CHUNK, Rows, chunks, host_rows
+from ..text.decoder import NearestTexts
 
 RESAMPLES = 1000  # of the bootstrap
 

@@ -16,14 +16,15 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from ..config import EnergyConfig
 from ..core import FlowProcessor, FlowStatistics
+from ..data.pairs import Batch
+from ..distributed.ranks import Ranks
 from ..utils.device_manager import DeviceManager
 from ..utils.helpers import batch_slices
 from ..utils.logging import logger
-from ..distributed.ranks import Ranks
 from .diagnosis import LOSS_ALONE, NonFiniteError, first_nonfinite, first_nonfinite_gradient
 from .execution_plan import without_graphs
 from .flow_log import log_flows
-from .losses import total_loss
+from .losses import Loss, total_loss
 
 FINE, OUT_OF_MEMORY, NOT_FINITE, NO_ROOM = range(4)  # how an attempt ended; the worst of all processes counts
 Sums = dict[str, Tensor]  # scalars on the device; those of micro-batches and processes add up to the batch's
@@ -48,6 +49,7 @@ class TrainingStep:
         config: losses, clipping, `accumulation` and `detect_anomaly`.
         devices: device and precision.
         ranks: the processes that train together.
+        loss: what is minimised, in the form of `total_loss`; by default the configuration's losses.
     """
 
     def __init__(
@@ -57,20 +59,20 @@ class TrainingStep:
         config: EnergyConfig,
         devices: DeviceManager,
         ranks: Ranks,
+        loss: Loss | None = None,
     ) -> None:
         self.processor, self.optimizer, self.config, self.devices = processor, optimizer, config, devices
-        self.ranks = ranks
+        self.ranks, self.loss = ranks, loss
         self.micro_batches = config.accumulation
 
-    def __call__(self, inputs: Tensor, targets: Tensor, rate: float) -> StepFigures:
-        """Take a step on (B, E in) inputs and (B, E out) targets; its figures are scalars, most of them on the device.
+    def __call__(self, batch: Batch) -> StepFigures:
+        """Take a step on a batch, with the optimizer's rates; its figures are scalars, most of them on the device.
 
         Raises:
             NonFiniteError: a loss or a gradient was not finite, and nothing was updated; it names the first module.
             torch.OutOfMemoryError: a single row does not fit.
         """
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        inputs, targets = batch.read()
         self.processor.train()
         while (sums := self._attempt(inputs, targets)) is None:
             self._save_memory(len(inputs))
@@ -81,7 +83,9 @@ class TrainingStep:
         weights = [weight for weight in self.processor.parameters() if weight.grad is not None]
         clip_grads_with_norm_(weights, self.config.gradient_clip, norms["gradient_norm"])
         self.optimizer.step()
-        return _figures(sums) | norms | {"learning_rate": rate, "rows": float(len(inputs))}
+        return (
+            _figures(sums) | norms | {"learning_rate": self.optimizer.param_groups[0]["lr"], "rows": float(len(inputs))}
+        )
 
     def _attempt(self, inputs: Tensor, targets: Tensor) -> Sums | None:
         """Gradients and figures of the whole batch, on every process; None where one ran out of memory."""
@@ -111,7 +115,7 @@ class TrainingStep:
         for rows in parts:
             share = counts * (rows.stop - rows.start) / len(inputs)
             outputs, stats = self._forward(inputs[rows])
-            loss, terms = total_loss(outputs, targets, self.config, rows)
+            loss, terms = (self.loss or total_loss)(outputs, targets, self.config, rows)
             self._backward(loss * share, inputs[rows])
             log_flows(stats)
             losses = {"loss": loss.detach()} | {f"loss_{name}": term.detach() for name, term in terms.items()}

@@ -5,25 +5,30 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..utils.files import sha256_of, sync_file, sync_folder
-from ..utils.logging import logger
+from ...utils.files import sha256_of, sync_file, sync_folder
+from ...utils.logging import logger
 
-FORMAT = 3  # 1 had no number of processes; it is read as that of one. 2 had no budget of flows
+FORMAT = 4  # 1 had no number of processes, 2 no budget of flows; up to 3 the moments were numbered, not named
 LEAST_KEPT = 2
 MANIFEST, SEAL = "manifest.json", "manifest.sha256"
-_PREFIX = "step-"
+_NAME = re.compile(r"step-(\d{9})")  # a checkpoint's folder; whatever has another name is the user's
+_UNFINISHED = re.compile(r"\.step-\d{9}\.\w+\.tmp")
 
 
 class CheckpointStore:
     """The checkpoints of a run, `step-000000100` and so on; the newest few are kept.
 
+    A folder counts where its name and its manifest say the same step, so a copy under another name is the user's: it is
+    neither taken up nor removed.
+
     Args:
-        folder: where they are; what a killed run left half-written there is removed.
+        folder: where they are.
         keep: how many are kept, at least two, so that one is left when the newest is damaged.
 
     Raises:
@@ -36,8 +41,6 @@ class CheckpointStore:
                 f"keep_checkpoints = {keep}; give at least {LEAST_KEPT}, one for when the newest is damaged"
             )
         self.folder, self.keep = folder, keep
-        for leftover in folder.glob(f".{_PREFIX}*.tmp"):
-            shutil.rmtree(leftover)
 
     def save(self, step: int, files: Mapping[str, Callable[[Path], object]], facts: Mapping[str, Any]) -> Path:
         """Write a checkpoint beside its place, bring it to the disk, and put it in its place in one move.
@@ -50,8 +53,8 @@ class CheckpointStore:
         Raises:
             OSError: it could not be written, as when the disk is full; the earlier ones are untouched.
         """
-        final = self.folder / f"{_PREFIX}{step:09d}"
-        temporary = self.folder / f".{final.name}.{os.getpid()}.tmp"
+        final = self.folder / f"step-{step:09d}"
+        temporary, before = (self.folder / f".{final.name}.{end}.tmp" for end in (os.getpid(), "old"))
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
             temporary.mkdir()
@@ -65,24 +68,19 @@ class CheckpointStore:
                 (temporary / name).write_text(content, encoding="utf-8", newline="\n")
                 sync_file(temporary / name)
             sync_folder(temporary)
-            if final.exists():  # a damaged one, or a step that is taken again from an earlier checkpoint
-                shutil.rmtree(final)
+            if final.exists():  # a damaged one, or the same step before the validation set was looked at
+                os.replace(final, before)
             os.replace(temporary, final)
             sync_folder(self.folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-        for old in self.all()[: -self.keep]:
-            shutil.rmtree(old)
+            shutil.rmtree(before, ignore_errors=True)
+        self._remove_oldest()
         return final
 
     def all(self) -> list[Path]:
-        """Every checkpoint's folder, the oldest first; some may be damaged."""
-        return sorted(self.folder.glob(f"{_PREFIX}*"))
-
-    def clear(self) -> None:
-        """Remove every checkpoint."""
-        for folder in self.all():
-            shutil.rmtree(folder)
+        """Every checkpoint's folder by its step, the oldest first; some may be damaged."""
+        return sorted(path for path in _entries(self.folder) if self._is_own(path))
 
     def newest(self) -> Path | None:
         """The newest checkpoint that is whole; damaged ones are named in the log, and passed over.
@@ -96,6 +94,43 @@ class CheckpointStore:
                 return folder
             logger.warning("checkpoint %s is damaged (%s): taking the one before it", folder, problem)
         return None
+
+    def remove_unfinished(self) -> None:
+        """Remove what a killed run left half-written."""
+        for path in _entries(self.folder):
+            if _UNFINISHED.fullmatch(path.name):
+                _remove(path)
+
+    def _remove_oldest(self) -> None:
+        for old in [folder for folder in self.all() if _step_in(folder) is not None][: -self.keep]:
+            _remove(old)
+
+    def _is_own(self, path: Path) -> bool:
+        """Whether this is a checkpoint of the run, whole or damaged, and no copy of one."""
+        named = _NAME.fullmatch(path.name)
+        if named is None or not path.is_dir():
+            return False
+        return _step_in(path) in (None, int(named[1]))
+
+
+def _entries(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []
+
+
+def _step_in(folder: Path) -> int | None:
+    """The step in a checkpoint's manifest; None where it cannot be read."""
+    try:
+        return int(json.loads((folder / MANIFEST).read_bytes())["step"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder; where that fails, as on a share where somebody reads it, it stays, and the log says so."""
+    try:
+        shutil.rmtree(folder)
+    except OSError as error:
+        logger.warning("%s cannot be removed (%s) and stays", folder, error)
 
 
 def read_checkpoint(folder: Path) -> dict[str, Any]:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..config import EnergyConfig
-from ..utils.files import replace_file
+from ...config import EnergyConfig
+from ...utils.console import printable
+from ...utils.files import replace_file
 from .observers import Example, Figures
-
-RUN_ID = "wandb-id.txt"  # in the run folder: a run that goes on stays one run there too
+from .run_files import RUN_ID
 
 
 class WandbCurves:
@@ -63,7 +63,10 @@ class WandbCurves:
         """Send the validation, and its examples as a table."""
         self._send("validation", record)
         if examples:
-            rows = [[example.given, example.wanted, ", ".join(example.found)] for example in examples]
+            rows = [
+                [printable(text) for text in (example.given, example.wanted, ", ".join(example.found))]
+                for example in examples
+            ]
             table = self._wandb.Table(columns=["given", "wanted", "found"], data=rows)
             self._run.log({"validation/examples": table, "step": record["step"]})
 

@@ -1,0 +1,181 @@
+"""The fields of a configuration, in the groups in which the help of the command line shows them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Optimizer = Literal["adam", "adamw"]
+Precision = Literal["auto", "float32", "bfloat16"]
+Nonfinite = Literal["stop", "skip"]
+Switch = Literal["auto", "on", "off"]
+Compile = Literal["auto", "on", "off", "graphs"]
+
+
+@dataclass(frozen=True)
+class LatticeFields:
+    """The box, and how flows move in it."""
+
+    lattice_width: int = 100
+    """Cells along x."""
+    lattice_height: int = 100
+    """Cells along y."""
+    lattice_depth: int = 50
+    """Cells along z; the input face is z = 0, the output face z = depth - 1."""
+    sites: tuple[int, int] = (32, 24)
+    """Columns and rows of equal patches of a face; one flow starts and one output is read per site."""
+    initial_steps: int = 8
+    """Steps that an untrained flow takes to the output face, at most the depth - 1."""
+    max_jump: int | None = None
+    """Most cells that a flow may move along z in one step; null is no limit."""
+    mover: str = "free"
+    """How a flow moves: free (sideways and ahead, as its carrier decides), straight (ahead only), or your own."""
+    reader: str = "bilinear"
+    """How the output face is read: bilinear (an arrival goes to the four nearest sites), nearest, or your own."""
+
+
+@dataclass(frozen=True)
+class EnergyFields:
+    """What enters, flows, splits and is read."""
+
+    input_embedding_dim: int = 768
+    """Length of an input embedding."""
+    output_embedding_dim: int = 768
+    """Length of an output embedding."""
+    energy_dim: int = 16
+    """Energy channels: the length of a flow's energy vector."""
+    mapping: str = "local"
+    """The faces: local (each site gets its own chunk of the embedding), mixed (a random view of the whole), tied (its
+    own chunk, through one pair of matrices that all sites share), or a face of your own."""
+    learn_faces: bool = True
+    """Whether the maps between embeddings and sites train."""
+    max_active_flows: int = 1000
+    """Most flows that live at once in one sample."""
+    energy_threshold: float = 0.1
+    """Least level (RMS of the energy) with which a flow goes on."""
+    spawn_threshold: float = 0.8
+    """Least level at which a flow may start children."""
+    max_spawn_per_step: int = 10
+    """Most children that start in one sample and step."""
+    max_children: int = 2
+    """Most children that one flow starts in one step."""
+
+
+@dataclass(frozen=True)
+class CarrierFields:
+    """Who carries a flow, and what it perceives."""
+
+    features: tuple[str, ...] = ("coordinates", "energy", "neighbours", "sample")
+    """What a neuron perceives, piece by piece: coordinates, energy, site (mean energy and mass of its site column),
+    neighbours (those of the 3 x 3 columns around), sample (those of the whole sample), or pieces of your own."""
+    carrier_hidden_size: int = 1024
+    """Hidden size of the carrier's GRU."""
+    carrier_num_layers: int = 3
+    """Layers of the carrier's GRU."""
+    neuron_hidden_dim: int = 64
+    """Hidden width of the neuron."""
+    neuron_output_dim: int = 128
+    """Output width of the neuron, the carrier's input beside the energy."""
+
+
+@dataclass(frozen=True)
+class TrainingFields:
+    """How the weights are learned."""
+
+    batch_size: int = 32
+    """Pairs in one training step."""
+    epochs: int = 10
+    """Passes over the training set."""
+    optimizer: Optimizer = "adamw"
+    """Adam, or AdamW with decoupled weight decay."""
+    learning_rate: float = 1e-4
+    """Peak learning rate."""
+    weight_decay: float = 0.0
+    """Weight decay of matrices; biases, norms and offsets have none."""
+    warmup_steps: int | None = None
+    """Steps over which the learning rate rises to its peak; null is 100, or a tenth of the run where that is less."""
+    final_learning_rate_ratio: float = 0.05
+    """Learning rate at the end of the cosine decay, as a share of the peak."""
+    gradient_clip: float = 1.0
+    """Largest norm of the gradient."""
+    ema_decay: float = 0.0
+    """Decay of the exponential moving average of the weights, such as 0.999, which is then what is evaluated and saved;
+    0 is off."""
+    freeze: tuple[str, ...] = ()
+    """Parts that do not train: mapper, neuron, carrier, or the beginning of a parameter's name, such as carrier.gru."""
+    adaptive_budget: bool = False
+    """In training, let the most live flows of a sample follow the share that reaches the output and the memory there
+    is, between the flows launched and max_active_flows."""
+    seed: int = 0
+    """Seed of the weights and of the order of the rows."""
+
+
+@dataclass(frozen=True)
+class LossFields:
+    """What is minimised."""
+
+    loss_mse: float = 0.0
+    """Weight of the mean squared error."""
+    loss_cosine: float = 1.0
+    """Weight of 1 - cosine."""
+    loss_contrastive: float = 0.0
+    """Weight of the in-batch contrastive loss."""
+    loss_cross_entropy: float = 0.0
+    """Weight of the cross-entropy over groups of target_classes outputs."""
+    contrastive_temperature: float = 0.05
+    """Temperature of the contrastive loss."""
+    target_classes: int | None = None
+    """Outputs in one group of the cross-entropy."""
+
+
+@dataclass(frozen=True)
+class ExecutionFields:
+    """How it is computed on the machine."""
+
+    precision: Precision = "auto"
+    """Arithmetic of the dense parts (weights, energies and positions stay float32); auto: bfloat16 on CUDA."""
+    compile: Compile = "auto"
+    """Compile the dense part with torch.compile; auto: on CUDA where Triton is installed (on a CPU it gains little);
+    graphs: replay CUDA graphs as well, for small models that wait for kernel launches."""
+    checkpointing: Switch = "auto"
+    """Keep a step's inputs alone and compute the rest again in the backward pass: slower, in a sixth of the memory;
+    auto: where the memory there is asks for it."""
+    accumulation: int = 1
+    """Micro-batches whose gradients make one step, where a whole batch does not fit into memory."""
+    loader_workers: int = 0
+    """Threads that read the next batches while a step runs: for a slow disk or a GPU; on a CPU they compete with it."""
+    shard_optimizer: bool = False
+    """Where several processes train: each keeps the optimizer's moments of its part of the weights alone."""
+    nonfinite: Nonfinite = "stop"
+    """What NaN or infinity in loss or gradient does: stop the run, or skip the batch. Nothing is updated either way."""
+    nonfinite_budget: int = 10
+    """Batches that may be skipped in a run before it stops."""
+    detect_anomaly: bool = False
+    """Let autograd name the operation whose gradient became NaN; slow."""
+    deterministic: bool = False
+    """Same seed, same bits, run after run on one machine; refused where that cannot be kept."""
+
+
+@dataclass(frozen=True)
+class RunFields:
+    """What a run looks at, keeps and ends by."""
+
+    data_seed: int = 0
+    """Seed of the rows that a task draws, and of a file's random split; another `seed` leaves them as they are."""
+    best_by: str = "loss"
+    """Figure of the validation set by which the best weights are kept: loss, train_loss, mse, cosine, centred_cosine,
+    where targets are texts median_rank, rank_std or acc_10, a task's own, or one that you give."""
+    patience: int | None = None
+    """Looks at the validation set without a better figure after which training ends; null trains all epochs."""
+    validate_every: int = 0
+    """Steps between two looks at the validation set, beside the one after every epoch; 0 is no more than that."""
+    log_every: int = 10
+    """Steps between two looks at the figures; between them nothing waits for the device."""
+    checkpoint_every: int = 1000
+    """Steps between two checkpoints; 0 goes by the clock alone."""
+    checkpoint_minutes: float = 10.0
+    """Minutes between two checkpoints; 0 goes by the steps alone."""
+    keep_checkpoints: int = 3
+    """How many checkpoints are kept, the newest."""
+    time_limit_minutes: float | None = None
+    """Minutes after which training saves and stops; null is no limit."""

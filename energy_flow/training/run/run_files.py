@@ -1,0 +1,69 @@
+"""What stands in a run folder beside its checkpoints, and what becomes of it when another run begins there."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from ...utils.files import replace_file
+from ...utils.logging import logger
+from ..model_folder import CONFIG, WEIGHTS
+from .checkpoint_files import BEST
+from .opening import CHECKPOINTS
+
+METRICS, LOG, NONFINITE, RUN_ID, SET_ASIDE = "metrics.jsonl", "log.jsonl", "nonfinite", "wandb-id.txt", "set-aside"
+WEIGHT_FOLDERS = ("best", "last")
+OF_ONE_RUN = (CONFIG, METRICS, "tensorboard", "wandb", RUN_ID, *WEIGHT_FOLDERS, CHECKPOINTS, NONFINITE)
+
+
+def remove_earlier_run(folder: Path) -> None:
+    """Remove what an earlier run left; what is not a run's stays."""
+    for name in (*OF_ONE_RUN, SET_ASIDE):
+        path = folder / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def set_aside(folder: Path, names: Iterable[str], copied: Iterable[str] = ()) -> None:
+    """Move files and folders of a run to a new folder beside them, by their paths in the run folder.
+
+    Args:
+        folder: the run folder.
+        names: what is moved, where it is there.
+        copied: files that are copied and stay as well.
+    """
+    moved = [name for name in names if (folder / name).exists()]
+    if not moved:
+        return
+    numbers = [int(path.name) for path in (folder / SET_ASIDE).glob("[0-9]*") if path.name.isdigit()]
+    aside = folder / SET_ASIDE / f"{max(numbers, default=0) + 1:03d}"
+    for name in (*copied, *moved):
+        (aside / name).parent.mkdir(parents=True, exist_ok=True)
+        if name in moved:
+            (folder / name).rename(aside / name)
+        elif (folder / name).exists():
+            shutil.copyfile(folder / name, aside / name)
+    logger.warning("what an earlier run left in %s is in %s now", folder, aside)
+
+
+def restore_best(folder: Path, checkpoint: Path) -> None:
+    """Put back the best weights as a checkpoint knew them; those of a branch that is not gone on with were others."""
+    if not (checkpoint / BEST).is_file():
+        return
+    best = folder / "best"
+    best.mkdir(exist_ok=True)
+    for name, source in ((WEIGHTS, checkpoint / BEST), (CONFIG, checkpoint / CONFIG)):
+        replace_file(best / name, lambda path, source=source: shutil.copyfile(source, path))
+
+
+def require_space(folder: Path, needed: int) -> None:
+    """Refuse, with a ValueError, to train where the disk has no room for the first checkpoints and weights."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise ValueError(
+            f"run folder {folder}: the disk has {free / 2**20:,.1f} MiB free, and the run needs {needed / 2**20:,.1f} "
+            "for its first checkpoints and weights; free some, or give a folder on another disk"
+        )
