@@ -1,6 +1,6 @@
 """The picture of the README: the flows of one held-out puzzle through a lattice trained on `sudoku-4` for 400 steps.
 
-python benchmarks/readme_picture.py docs/flows.png      (needs the extra viz; two minutes)
+python -m benchmarks.learning.readme_picture docs/flows.png      (needs the extra viz; two minutes)
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import argparse
 from pathlib import Path
 
 import torch
-from synthetic_tasks import BATCH, CONFIG
 
+from benchmarks.learning.synthetic_tasks import BATCH, CONFIG
 from energy_flow import EnergyConfig, EnergyTrainer, FlowProcessor, create_processor
 from energy_flow.data import TASKS, make_task
 from energy_flow.data.sources import data_settings
