@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from baselines import (
+
+from benchmarks.learning.baselines import (
     ChunkGRU,
     ChunkTransformer,
     LatticeOff,
@@ -18,9 +19,8 @@ from baselines import (
     ridge,
     train,
 )
-from scoreboard import Outcome, Row, interval, resampled, score
-from synthetic_tasks import CONFIG
-
+from benchmarks.learning.scoreboard import Outcome, Row, interval, resampled, score
+from benchmarks.learning.synthetic_tasks import CONFIG
 from energy_flow.config import EnergyConfig
 from energy_flow.core import create_processor
 from energy_flow.data import TASKS, PairSet, make_task

@@ -15,28 +15,28 @@ from energy_flow.data import load_shipped
 from energy_flow.training import EnergyTrainer, measure
 
 pytestmark = pytest.mark.slow
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+ROOT = Path(__file__).parent.parent
 
 
-def run_benchmark(tmp_path: Path, script: str, *arguments: str) -> dict:
+def run_benchmark(tmp_path: Path, module: str, *arguments: str) -> dict:
     """Run a benchmark as a user would, its result in a folder of the test's, and read the result."""
-    command = [sys.executable, str(BENCHMARKS / f"{script}.py"), *arguments, "--results", str(tmp_path)]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", f"benchmarks.{module}", *arguments, "--results", str(tmp_path)]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
-    result = json.loads((tmp_path / f"{script}.json").read_text(encoding="utf-8"))
+    result = json.loads((tmp_path / f"{module.rpartition('.')[2]}.json").read_text(encoding="utf-8"))
     return result | {"rows": [dict(zip(result["columns"], row, strict=True)) for row in result["rows"]]}
 
 
 @pytest.mark.parametrize(("task", "least"), [("rotation", 0.99), ("conditional-permutation", 0.95), ("sudoku-4", 0.85)])
 def test_task_is_learned_in_2000_steps(task: str, least: float, tmp_path: Path) -> None:
-    (row,) = run_benchmark(tmp_path, "synthetic_tasks", "--tasks", task)["rows"]
+    (row,) = run_benchmark(tmp_path, "learning.synthetic_tasks", "--tasks", task)["rows"]
     assert row["lattice"] >= least
     assert row["least coverage"] >= 0.5
     assert 50_000 <= row["parameters"] <= 65_000
 
 
 def test_200_training_steps_stay_flat_and_lose_no_flow(tmp_path: Path) -> None:
-    result = run_benchmark(tmp_path, "steady_training")
+    result = run_benchmark(tmp_path, "reliability.steady_training")
     assert result["flows_unaccounted_for"] == 0
     assert result["parameters_without_gradient"] == []
     ratios = {row["figure"]: row["ratio"] for row in result["rows"]}
@@ -44,7 +44,7 @@ def test_200_training_steps_stay_flat_and_lose_no_flow(tmp_path: Path) -> None:
 
 
 def test_full_sizes_run_forward_and_backward(tmp_path: Path) -> None:
-    rows = run_benchmark(tmp_path, "preset_cost", "--repeats", "1")["rows"]
+    rows = run_benchmark(tmp_path, "speed.preset_cost", "--repeats", "1")["rows"]
     most = {row["preset"]: row["most live"] for row in rows}
     for preset, budget in (("debug", 100), ("experiment", 500), ("optimized", 1000)):
         assert most[f"{preset}, budget filled"] == budget

@@ -24,7 +24,7 @@ class ApproximateTexts:
     """Decodes embeddings to near texts of a large bank: fast, and not always the nearest.
 
     An inverted file with 8-bit codes (`IVF,SQ8`); the texts it finds are scored by the cosine with their own rows.
-    `benchmarks/decoding.py --faiss` measures how many of the nearest it finds.
+    `python -m benchmarks.text.decoding --faiss` measures how many of the nearest it finds.
 
     Args:
         texts: V texts.

@@ -58,7 +58,7 @@ def _state_bytes(processor: FlowProcessor) -> int:
 
 
 def kept_bytes(config: EnergyConfig, number_bytes: int, checkpointed: bool, gathered: bool = True) -> int:
-    """What one flow-step keeps for the backward pass (`benchmarks/activation_memory.py` measures it).
+    """What one flow-step keeps for the backward pass (`benchmarks/speed/activation_memory.py` measures it).
 
     Args:
         config: sizes.

@@ -1,6 +1,6 @@
 """Every benchmark of speed and memory, one after the other, on one device: the figures of docs/speed.md in one call.
 
-    python benchmarks/all_speed.py [--device cuda] [--results FOLDER]
+    python -m benchmarks.speed.all_speed [--device cuda] [--results FOLDER]
 
 On a GPU the presets run at their own batches within 32 GiB, on a CPU at batch 1. A benchmark that fails is named at the
 end, and the others run.
@@ -13,20 +13,19 @@ import subprocess
 import sys
 from pathlib import Path
 
-from common import RESULTS
+from benchmarks.common import RESULTS
 
-HERE = Path(__file__).parent
-ON_ANY = ["scaling.py", "sorted_rows.py", "throughput.py", "straightforward.py", "step_parts.py"]
+ON_ANY = ["scaling", "sorted_rows", "throughput", "straightforward", "step_parts"]
 ON_CUDA = [
-    "step_floor.py --precision bfloat16 float32 --rows 8192 --hidden 256 1024",
-    "preset_step.py --memory-limit-gib 32 --checkpointing auto on",
-    "preset_step.py --presets debug --compile graphs --results {results}/graphs",
-    "preset_step.py --compile off --results {results}/eager",
+    "step_floor --precision bfloat16 float32 --rows 8192 --hidden 256 1024",
+    "preset_step --memory-limit-gib 32 --checkpointing auto on",
+    "preset_step --presets debug --compile graphs --results {results}/graphs",
+    "preset_step --compile off --results {results}/eager",
 ]
 ON_CPU = [
-    "step_floor.py --precision float32 bfloat16",
-    "preset_step.py --batch 1 --precision bfloat16 --checkpointing on off",
-    "activation_memory.py --initial-steps 4 8",
+    "step_floor --precision float32 bfloat16",
+    "preset_step --batch 1 --precision bfloat16 --checkpointing on off",
+    "activation_memory --initial-steps 4 8",
 ]
 
 
@@ -37,11 +36,11 @@ def main() -> None:
     arguments = parser.parse_args()
     failed = []
     for line in [*ON_ANY, *(ON_CUDA if arguments.device == "cuda" else ON_CPU)]:
-        script, *options = line.format(results=arguments.results).split()
+        name, *options = line.format(results=arguments.results).split()
         options += [] if "--results" in options else ["--results", str(arguments.results)]
-        options += [] if script == "activation_memory.py" else ["--device", arguments.device]
-        print(f"== {script} {' '.join(options)}", flush=True)
-        ran = subprocess.run([sys.executable, str(HERE / script), *options], check=False)
+        options += [] if name == "activation_memory" else ["--device", arguments.device]
+        print(f"== {name} {' '.join(options)}", flush=True)
+        ran = subprocess.run([sys.executable, "-m", f"benchmarks.speed.{name}", *options], check=False)
         failed += [line] if ran.returncode else []
     if failed:
         sys.exit(f"failed: {'; '.join(failed)}")

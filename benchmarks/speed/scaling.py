@@ -3,14 +3,13 @@
 Two pairs, each taking turns: a lattice with a hundred times the cells and the same flows, which should cost the same;
 and half the samples, that is half the live flows, which should cost half. Ratios are of steps that follow each other.
 
-    python benchmarks/scaling.py [--hidden 256] [--rows 2048] [--repeats 9] [--device cuda]
+    python -m benchmarks.speed.scaling [--hidden 256] [--rows 2048] [--repeats 9] [--device cuda]
 """
 
 from __future__ import annotations
 
-from common import parser_for, publish, spread
-from model_step import ModelStep, seconds_of
-
+from benchmarks.common import parser_for, publish, spread
+from benchmarks.speed.model_step import ModelStep, seconds_of
 from energy_flow.config import EnergyConfig, create_debug_config
 
 COLUMNS = (

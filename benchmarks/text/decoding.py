@@ -3,7 +3,7 @@
 The check is NumPy in float64 over the whole bank; scores that agree in nine decimals are ties, and go by the order of
 the bank. By default bank and queries are random unit vectors; a folder of `energy-flow data embed` gives real ones.
 
-    python benchmarks/decoding.py [--data FOLDER] [--texts 83118] [--queries 10000] [--repeats 3]
+    python -m benchmarks.text.decoding [--data FOLDER] [--texts 83118] [--queries 10000] [--repeats 3]
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from common import parser_for, publish, spread
 from torch import Tensor
 
+from benchmarks.common import parser_for, publish, spread
 from energy_flow.data.pair_folder import load_pair_folder
 from energy_flow.text import ApproximateTexts, NearestTexts
 from energy_flow.text.decoder import DECIMALS

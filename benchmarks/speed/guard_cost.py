@@ -4,7 +4,7 @@ The bare loop is forward, loss, backward, clipping and update, and nothing else:
 trainer does all that it does by default, with a run folder and a checkpoint every 100 steps. Both take the same steps
 on the same rows, in turns, and their weights must end equal.
 
-    python benchmarks/guard_cost.py [--steps 200] [--repeats 5]
+    python -m benchmarks.speed.guard_cost [--steps 200] [--repeats 5]
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import time
 from pathlib import Path
 
 import torch
-from baselines import train
-from common import parser_for, publish, spread
 
+from benchmarks.common import parser_for, publish, spread
+from benchmarks.learning.baselines import train
 from energy_flow.config import create_tiny_config
 from energy_flow.core import create_processor
 from energy_flow.data import PairSet, load_shipped

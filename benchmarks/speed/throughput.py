@@ -2,16 +2,15 @@
 
 A lattice of `debug`'s shape whose batch gives the rows; one thing varies at a time, the others stay in the middle.
 
-    python benchmarks/throughput.py [--rows 64 256 1024 4096] [--hidden 128 1024] [--layers 1 2 3] [--device cuda]
+    python -m benchmarks.speed.throughput [--rows 64 256 1024 4096] [--hidden 128 1024] [--layers 1 2 3] [--device cuda]
 """
 
 from __future__ import annotations
 
 import statistics
 
-from common import parser_for, publish, spread
-from model_step import ModelStep
-
+from benchmarks.common import parser_for, publish, spread
+from benchmarks.speed.model_step import ModelStep
 from energy_flow.config import create_debug_config
 
 COLUMNS = (

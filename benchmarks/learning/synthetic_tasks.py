@@ -2,7 +2,7 @@
 
 One configuration for all tasks but for what the task decides: widths, loss, and the start of the faces.
 
-    python benchmarks/synthetic_tasks.py [--tasks rotation sudoku-4] [--seeds 0 1 2] [--steps 2000]
+    python -m benchmarks.learning.synthetic_tasks [--tasks rotation sudoku-4] [--seeds 0 1 2] [--steps 2000]
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from baselines import ridge
-from common import parser_for, publish
 
+from benchmarks.common import parser_for, publish
+from benchmarks.learning.baselines import ridge
 from energy_flow.config import EnergyConfig
 from energy_flow.core import create_processor
 from energy_flow.data import TASKS, make_task

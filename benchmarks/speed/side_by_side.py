@@ -1,7 +1,8 @@
 """Is a training step faster than that of another checkout of this project, such as the commit before?
 
     git worktree add ../before COMMIT
-    python benchmarks/side_by_side.py --against ../before [--cases small 64 128 256 1024] [--threads 1 2] [--repeats 3]
+    python -m benchmarks.speed.side_by_side --against ../before [--cases small 64 128 256 1024]
+        [--threads 1 2] [--repeats 3]
 
 `small` is a lattice that people study on a laptop: 25 sites, 16 steps, one layer of 64, no children, batch 64. A number
 is the hidden size of `debug`'s lattice (three layers, children as configured) with 2 048 rows at launch. `tiny` is the
@@ -64,6 +65,11 @@ def time_steps(case: str, threads: int) -> list[float]:
 
 
 def one_turn(checkout: Path, case: str, threads: int) -> float:
+    """Median milliseconds of a step of one checkout, in a child.
+
+    The child runs this file and not this module: started as a module it would import the package of the folder that it
+    runs in, and the other checkout may not have this benchmark.
+    """
     command = [sys.executable, __file__, "--worker", case, str(threads)]
     environment = os.environ | {"PYTHONPATH": str(checkout)}
     ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
@@ -74,7 +80,7 @@ def main() -> None:
     if sys.argv[1:2] == ["--worker"]:
         print(json.dumps(time_steps(sys.argv[2], int(sys.argv[3]))))
         return
-    from common import parser_for, publish, spread
+    from benchmarks.common import parser_for, publish, spread
 
     parser = parser_for(__doc__)
     parser.add_argument("--against", type=Path, required=True, help="another checkout of this project")
@@ -82,7 +88,7 @@ def main() -> None:
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
-    here, table = Path(__file__).parent.parent, []
+    here, table = Path(__file__).resolve().parents[2], []
     for case in arguments.cases:
         for threads in arguments.threads:
             turns = [

@@ -5,7 +5,7 @@ synthetic vectors as a pair set, and trains one epoch on it: checks, calibration
 process of its own, for a small set and a large one; what the larger one's peak has beyond the smaller's is what the
 rows cost.
 
-    python benchmarks/million_rows.py [--rows 1000000] [--width 384] [--folder FOLDER]
+    python -m benchmarks.speed.million_rows [--rows 1000000] [--width 384] [--folder FOLDER]
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import parser_for, publish
 
+from benchmarks.common import parser_for, publish
 from energy_flow.config import create_tiny_config
 from energy_flow.core import create_processor
 from energy_flow.data import load_data
@@ -125,7 +125,7 @@ def main() -> None:
                 else:
                     folder = folder / "set"
                     write_pair_folder(folder, rows, blocks(rows, arguments.width), {"name": "synthetic vectors"})
-                command = [sys.executable, str(Path(__file__)), "--child", what, str(folder)]
+                command = [sys.executable, "-m", "benchmarks.speed.million_rows", "--child", what, str(folder)]
                 command += ["--width", str(arguments.width)]
                 said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
             found = json.loads(said.splitlines()[-1])

@@ -5,7 +5,7 @@ learning rate: the one of least validation loss in a whole run of the first seed
 the test split; intervals are 95 %, bootstrap over the test rows, of the mean over the seeds. FLOPs are those of the
 weights' products in a forward pass.
 
-    python benchmarks/scoreboard.py --task sudoku-4 [--seeds 0 1 2 3 4] [--quick] [--data FOLDER] [--workers 2]
+    python -m benchmarks.learning.scoreboard --task sudoku-4 [--seeds 0 1 2 3 4] [--quick] [--data FOLDER] [--workers 2]
 
 Tasks: identity, rotation, conditional-permutation, deep-teacher, sudoku-4, digits, reverse-dictionary (the shipped set,
 or a folder of `energy-flow data embed`). Written to results/scoreboard_TASK as JSON, Markdown and CSV.
@@ -25,7 +25,10 @@ from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import torch
-from baselines import (
+from torch import Tensor, nn
+
+from benchmarks.common import fingerprint, parser_for, publish, write_tables
+from benchmarks.learning.baselines import (
     ChunkGRU,
     ChunkTransformer,
     LatticeOff,
@@ -40,10 +43,7 @@ from baselines import (
     train,
     validation_loss,
 )
-from common import fingerprint, parser_for, publish, write_tables
-from synthetic_tasks import CONFIG
-from torch import Tensor, nn
-
+from benchmarks.learning.synthetic_tasks import CONFIG
 from energy_flow.config import EnergyConfig, create_tiny_config
 from energy_flow.core import create_processor
 from energy_flow.data import TASKS, PairData, load_data, make_task

@@ -4,7 +4,7 @@
 with the optimizer sharded. Seconds a step are the trainer's own, without the first ten; the difference is the largest
 relative one of any step's loss from that of one process in the same turn.
 
-    python benchmarks/many_processes.py [--processes 2] [--steps 50] [--repeats 3] [--device cuda]
+    python -m benchmarks.speed.many_processes [--processes 2] [--steps 50] [--repeats 3] [--device cuda]
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from multiprocessing.queues import SimpleQueue
 from typing import NamedTuple
 
 import torch
-from common import parser_for, publish, spread
 
+from benchmarks.common import parser_for, publish, spread
 from energy_flow.config import create_tiny_config
 from energy_flow.core import create_processor
 from energy_flow.data import PairSet, load_shipped

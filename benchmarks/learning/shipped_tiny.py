@@ -3,7 +3,7 @@
 The matrix trains on the same rows with the same losses, optimizer, rate, batches and epochs. Intervals are 95 %,
 bootstrap over the test rows.
 
-    python benchmarks/shipped_tiny.py [--seeds 0 1 2]
+    python -m benchmarks.learning.shipped_tiny [--seeds 0 1 2]
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import time
 from typing import Any
 
 import torch
-from baselines import identity_linear, predict, train
-from common import parser_for, publish
 
+from benchmarks.common import parser_for, publish
+from benchmarks.learning.baselines import identity_linear, predict, train
 from energy_flow.config import create_tiny_config
 from energy_flow.core import create_processor
 from energy_flow.data import PairData, load_shipped

@@ -4,7 +4,8 @@ Measured by watching every storage that an operation creates: `kept` is what is 
 before it, `peak` the most alive at once during forward and backward, weights and gradients included. `predicted`
 is what `energy-flow info` and `checkpointing = auto` reckon with. Batch 1 but for `debug`, whose batch is 8.
 
-    python benchmarks/activation_memory.py [--presets debug] [--precision float32 bfloat16] [--initial-steps 4 8 16]
+    python -m benchmarks.speed.activation_memory [--presets debug] [--precision float32 bfloat16]
+        [--initial-steps 4 8 16]
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from common import parser_for, publish
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from benchmarks.common import parser_for, publish
 from energy_flow.config import EnergyConfig, create_config
 from energy_flow.core import Execution, create_processor
 from energy_flow.core.execution.cost import kept_bytes

@@ -5,7 +5,8 @@ backward pass by the part whose operations it answers. `dense` is neuron, GRU an
 lattice adds around them; the sums over site columns are made within the first layer's product, and their backward pass
 counts as `dense`. Presets larger than `debug` run at batch 1 on a CPU, at their own batch on a GPU.
 
-    python benchmarks/step_parts.py [--presets debug optimized] [--precision auto] [--traces FOLDER] [--device cuda]
+    python -m benchmarks.speed.step_parts [--presets debug optimized] [--precision auto]
+        [--traces FOLDER] [--device cuda]
 
 With --traces, a trace for Perfetto or chrome://tracing is written for each preset.
 """
@@ -20,11 +21,11 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from common import parser_for, publish
-from model_step import ModelStep, seconds_of
 from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile, record_function
 
+from benchmarks.common import parser_for, publish
+from benchmarks.speed.model_step import ModelStep, seconds_of
 from energy_flow.config import create_config
 from energy_flow.core import EmbeddingMapper, EnergyCarrier, EnergyLattice, SimpleNeuron, flow_processor
 from energy_flow.core.execution import Executor, executor

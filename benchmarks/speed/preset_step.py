@@ -4,8 +4,8 @@ The matrix rate is measured beside it, in the same precision: square products of
 Model FLOPs are those of the products of neuron, GRU and heads, forward and twice that backward; what checkpointing
 computes again does not count. On a GPU, --memory-limit-gib makes the process fail where it would need more.
 
-    python benchmarks/preset_step.py --device cuda [--presets experiment optimized] [--memory-limit-gib 32]
-    python benchmarks/preset_step.py --batch 1 --precision bfloat16 --checkpointing on      # without one
+    python -m benchmarks.speed.preset_step --device cuda [--presets experiment optimized] [--memory-limit-gib 32]
+    python -m benchmarks.speed.preset_step --batch 1 --precision bfloat16 --checkpointing on      # without one
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import time
 from typing import NamedTuple
 
 import torch
-from common import parser_for, publish, spread
-from model_step import ModelStep, seconds_of, wait_for
 
+from benchmarks.common import parser_for, publish, spread
+from benchmarks.speed.model_step import ModelStep, seconds_of, wait_for
 from energy_flow.config import create_config
 from energy_flow.utils import DeviceManager
 

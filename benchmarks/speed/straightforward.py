@@ -5,7 +5,7 @@ one sample alone, as that takes long); and with one batched `nn.GRU` call a step
 one by one. Both leave out what the lattice does beside (perceiving, splits, statistics): they carry and move flows, and
 nothing else, so the ratio is a lower bound. All use the same precision.
 
-    python benchmarks/straightforward.py [--hidden 128 1024] [--precision float32 bfloat16] [--device cuda]
+    python -m benchmarks.speed.straightforward [--hidden 128 1024] [--precision float32 bfloat16] [--device cuda]
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from common import parser_for, publish, spread
-from model_step import ModelStep, seconds_of
 from torch import Tensor, nn
 
+from benchmarks.common import parser_for, publish, spread
+from benchmarks.speed.model_step import ModelStep, seconds_of
 from energy_flow.config import EnergyConfig, create_debug_config
 from energy_flow.utils import DeviceManager
 

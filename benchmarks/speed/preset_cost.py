@@ -2,7 +2,7 @@
 
 Every preset runs in a process of its own, so that its peak memory is its own.
 
-    python benchmarks/preset_cost.py [--presets debug experiment optimized] [--repeats 3]
+    python -m benchmarks.speed.preset_cost [--presets debug experiment optimized] [--repeats 3]
 """
 
 from __future__ import annotations
@@ -12,12 +12,11 @@ import json
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
-from common import parser_for, publish, spread
 
+from benchmarks.common import parser_for, publish, spread
 from energy_flow.config import create_config
 from energy_flow.core import create_processor
 from energy_flow.utils import DeviceManager
@@ -72,7 +71,8 @@ def main() -> None:
         return
     rows = []
     for preset in arguments.presets:
-        command = [sys.executable, str(Path(__file__)), "--child", preset, "--repeats", str(arguments.repeats)]
+        command = [sys.executable, "-m", "benchmarks.speed.preset_cost", "--child", preset]
+        command += ["--repeats", str(arguments.repeats)]
         for more in ([], ["--fill"]):
             rows.append(
                 json.loads(subprocess.run([*command, *more], check=True, capture_output=True, text=True).stdout)

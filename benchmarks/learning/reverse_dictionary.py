@@ -13,7 +13,7 @@ median rank on the validation words.
 
     energy-flow data build wordnet WORDS
     energy-flow data embed WORDS/pairs.jsonl SET --candidates WORDS/candidates.jsonl
-    python benchmarks/reverse_dictionary.py --data SET --queries hill_unseen_500.json [--quick]
+    python -m benchmarks.learning.reverse_dictionary --data SET --queries hill_unseen_500.json [--quick]
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from baselines import ResidualMLP, identity_linear, predict, train
-from common import fingerprint, parser_for, publish, write_tables
 from torch import Tensor, nn
 
+from benchmarks.common import fingerprint, parser_for, publish, write_tables
+from benchmarks.learning.baselines import ResidualMLP, identity_linear, predict, train
 from energy_flow.config import EnergyConfig, create_tiny_config
 from energy_flow.core import create_processor
 from energy_flow.data import PairSet, TextBank

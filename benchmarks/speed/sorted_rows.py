@@ -3,16 +3,16 @@
 The sums over site columns and the gathering of neighbours, forward and backward, with a step's rows in four orders: by
 site, as a run has them after some steps of wandering, shuffled, and sorted by site within the measured time.
 
-    python benchmarks/sorted_rows.py [--preset optimized] [--batch 4] [--repeats 21] [--device cuda]
+    python -m benchmarks.speed.sorted_rows [--preset optimized] [--batch 4] [--repeats 21] [--device cuda]
 """
 
 from __future__ import annotations
 
 import torch
-from common import parser_for, publish, spread
-from model_step import seconds_of
 from torch import Tensor
 
+from benchmarks.common import parser_for, publish, spread
+from benchmarks.speed.model_step import seconds_of
 from energy_flow.config import create_config
 from energy_flow.core import Flows, create_processor
 from energy_flow.utils import DeviceManager

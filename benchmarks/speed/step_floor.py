@@ -5,7 +5,7 @@ of the model's own run, and then the same optimizer. At launch all hidden states
 products with them, neither here nor there. Model and floor take turns. The model is of `debug`'s shape with as many
 rows in a step as asked for, its hidden size given.
 
-    python benchmarks/step_floor.py [--hidden 256 1024] [--rows 2048] [--repeats 5] [--precision float32]
+    python -m benchmarks.speed.step_floor [--hidden 256 1024] [--rows 2048] [--repeats 5] [--precision float32]
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from common import parser_for, publish, spread
-from model_step import ModelStep, seconds_of
 from torch import Tensor
 
+from benchmarks.common import parser_for, publish, spread
+from benchmarks.speed.model_step import ModelStep, seconds_of
 from energy_flow.config import EnergyConfig, create_debug_config
 from energy_flow.core import FlowProcessor
 from energy_flow.core.execution.weights import take_weights

@@ -3,7 +3,7 @@
 A child process saves one checkpoint after the other and is killed (SIGKILL) at a random moment; then the newest whole
 checkpoint is looked for, as `--resume auto` does, and its state must be that of one of the saves. POSIX only.
 
-    python benchmarks/kill_while_saving.py [--kills 200]
+    python -m benchmarks.reliability.kill_while_saving [--kills 200]
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 
 import torch
-from common import parser_for, publish
 
+from benchmarks.common import parser_for, publish
 from energy_flow.config import create_tiny_config
 from energy_flow.core import create_processor
 from energy_flow.training.checkpoint_store import CheckpointStore

@@ -3,7 +3,7 @@
 A hundred steps of warm-up come first, in which the heap's high-water mark settles (LOG). The learning rate is the
 default, 1e-4 and constant: at higher rates the model soon splits less, and steps get shorter.
 
-    python benchmarks/steady_training.py [--steps 200] [--preset tiny]
+    python -m benchmarks.reliability.steady_training [--steps 200] [--preset tiny]
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ import statistics
 import time
 from dataclasses import dataclass, field
 
-from common import parser_for, publish
-
+from benchmarks.common import parser_for, publish
 from energy_flow.config import EnergyConfig, create_config
 from energy_flow.core import FlowProcessor, create_processor
 from energy_flow.data import load_shipped

@@ -1,0 +1,1 @@
+"""Does it stay whole: killed while it saves, and over many steps?"""

@@ -1,0 +1,1 @@
+"""Are the texts found the right ones, and how soon?"""
