@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .pair_folder import SPLIT_NAMES, write_pair_folder
-from .pairs import PairData, PairSet
+from ..pair_folder import SPLIT_NAMES, write_pair_folder
+from ..pairs import PairData, PairSet
 
 SPLIT_SEEDS = {"train": 1, "validation": 2, "test": 3}
 BLOCKS, BLOCK_WIDTH, PERMUTATIONS = 16, 4, 4
