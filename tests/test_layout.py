@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "energy_flow"
 ALLOWED = {
     "config": set(),
     "utils": set(),
-    "data": {"utils"},
+    "data": {"config", "utils"},
     "text": {"utils"},
     "viz": set(),
     "core": {"config"},
