@@ -70,7 +70,7 @@ class Train:
     """.json or .yaml file with fields of the configuration"""
     data: str = SHIPPED
     """shipped, a pair-set folder, a .safetensors file, or a task (identity, rotation, conditional-permutation,
-    deep-teacher, sudoku-4, digits)"""
+    deep-teacher, sudoku-4, digits, or one that you registered)"""
     run: Annotated[Path | None, tyro.conf.arg(aliases=["--run-folder"])] = None
     """run folder for weights, metrics and curves; by default runs/ with the time of day. torchrun takes --run for an
     option of its own: write --run-folder there"""

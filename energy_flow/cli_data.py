@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
@@ -23,7 +23,7 @@ from .data.embedding import EmbedJob
 from .data.pair_folder import HELD_OUT
 from .data.shipped import build_shipped
 from .data.sources import TASK_ROWS
-from .data.tasks import build_task
+from .data.tasks import TASKS, build_task
 from .data.text_rows import PairRows
 from .data.wordnet import build_wordnet, read_words
 from .text import TextEncoder
@@ -57,7 +57,12 @@ class BuildShipped:
         console.print_json(data=build_shipped(self.wordnet, self.output, encoder, encoder.name))
 
 
-Buildable = Literal["wordnet", "identity", "rotation", "conditional-permutation", "deep-teacher", "sudoku-4", "digits"]
+def _buildable() -> Any:
+    """The names to choose from: those of the tasks that are registered when the command is parsed."""
+    return Literal[("wordnet", *TASKS)]
+
+
+Buildable = Annotated[str, tyro.conf.arg(constructor_factory=_buildable)]
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,15 @@ def _quiet_and_seeded():
     logger.setLevel(level)
 
 
+@pytest.fixture
+def tasks(monkeypatch):
+    """The registry of tasks; what a test adds is gone after it."""
+    from energy_flow.data import TASKS
+
+    monkeypatch.setattr(TASKS, "_entries", dict(TASKS._entries))
+    return TASKS
+
+
 @pytest.fixture(scope="session")
 def toy_set(tmp_path_factory):
     """A pair set of 2 500 definitions of 700 words, with 720 candidates in groups of two, embedded by a toy."""

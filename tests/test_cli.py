@@ -3,16 +3,15 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from typing import get_args
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from energy_flow.cli import Train, main, parse
-from energy_flow.cli_data import Buildable
 from energy_flow.config import create_config
-from energy_flow.data import TASKS, PairSet, TextBank
+from energy_flow.data import TASKS, PairSet, Task, TextBank
+from energy_flow.data.tasks import REGRESSION, r_squared
 from energy_flow.training import Judge
 
 from .test_embedding import ToyEncoder
@@ -105,9 +104,31 @@ def test_a_built_task_trains_and_is_judged_by_its_own_metric(tmp_path, capsys) -
 
 
 def test_every_task_is_offered() -> None:
-    assert set(get_args(Buildable)) == {"wordnet", *TASKS}
     for name in TASKS:
+        assert parse(["data", "build", name, "folder"]).name == name
         assert name in " ".join(inspect.getsource(Train).split()), f"train --data does not name {name}"
+    assert parse(["data", "build", "wordnet", "folder"]).name == "wordnet"
+
+
+def test_a_task_of_ones_own_is_built_trained_on_and_judged_by_its_name(tasks, tmp_path, capsys) -> None:
+    def own(rows, split, fixed, random):
+        numbers = torch.randn(min(rows, 64), 16, generator=random)
+        return numbers, numbers.flip(1)
+
+    build = ["data", "build", "own", str(tmp_path / "set"), "--rows", "40", "--held-out-rows", "20"]
+    with pytest.raises(ValueError, match="'own'.*Expected one of .*'wordnet', 'identity'.*'digits'"):
+        parse(build)
+    tasks.add("own", Task("numbers; backwards", own, "own figure", r_squared, REGRESSION, finite=True))
+    main(build)
+    assert json.loads(capsys.readouterr().out)["task"] == "own"
+    for source, run in (("own", tmp_path / "one"), (str(tmp_path / "set"), tmp_path / "two")):
+        main(["train", "--preset", "tiny", "--data", source, "--run", str(run), "--epochs", "1", *SMALL])
+        assert json.loads((run / "config.json").read_text())["loss_mse"] == 1.0
+        assert "own figure" in capsys.readouterr().out
+    del tasks._entries["own"]
+    with pytest.raises(SystemExit):
+        main(["train", "--data", str(tmp_path / "set")])
+    assert "no such task is registered: give one of identity" in capsys.readouterr().err
 
 
 def test_published_queries_are_ranked_among_the_banks_words(toy_set, toy_model, tmp_path, monkeypatch, capsys) -> None:
@@ -182,7 +203,8 @@ def test_info_shows_parameters_sites_memory_and_work(capsys) -> None:
     [
         ("train --preset huge", "preset = 'huge'"),
         ("train --device cuda:77", "device = 'cuda:77'"),
-        ("train --data nowhere", "data = 'nowhere'"),
+        ("train --data nowhere", "data = 'nowhere'.*one of shipped, identity"),
+        ("data build riddle folder", "'riddle'.*Expected one of .*'wordnet', 'identity'.*'digits'"),
         ("train --lattice-depth 1", "lattice_depth = 1; give at least 2"),
         ("train --lattice-depth deep", "--lattice-depth"),
         ("train --learning-rat 3", "Perhaps you meant"),

@@ -9,10 +9,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from energy_flow.data import TASKS, PairSet, TextBank, load_data, load_shipped, make_task
+from energy_flow.data import TASKS, PairSet, Task, TextBank, load_data, load_shipped, make_task
 from energy_flow.data.shipped import build_shipped, choose_senses, dequantise, quantise, read_shipped, split_words
 from energy_flow.data.sources import data_settings, load_matrices
-from energy_flow.data.tasks import build_task, sudoku_grids
+from energy_flow.data.tasks import CLASSES, accuracy, build_task, sudoku_grids
 from energy_flow.data.wordnet import Sense, definition_of, read_senses
 
 SHIPPED = Path(str(files("energy_flow.data") / "shipped"))
@@ -216,7 +216,7 @@ def test_rotation_keeps_lengths_and_splits_differ() -> None:
 @pytest.mark.parametrize(
     ("build", "words"),
     [
-        (lambda: make_task("riddle", 10), "task = 'riddle'; give one of identity"),
+        (lambda: make_task("riddle", 10), "data = 'riddle'; no such task is registered: give one of identity"),
         (lambda: load_data("nowhere.safetensors"), "neither a file, nor a folder, nor one of shipped, identity"),
         (lambda: PairSet(torch.ones(2, 2), torch.ones(2, 2), input_texts=["a"]), "input_texts has 1 texts for 2 rows"),
         (lambda: TextBank(["a"], torch.ones(2, 2)), "1 texts and 2 embeddings"),
@@ -225,6 +225,65 @@ def test_rotation_keeps_lengths_and_splits_differ() -> None:
 def test_what_does_not_fit_is_named(build, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         build()
+
+
+def parity(rows, split, fixed, random):
+    """Signs; whether an even number of them is negative, one-hot."""
+    signs = torch.randint(2, (rows, 8), generator=random) * 2.0 - 1
+    return signs, torch.eye(2)[(signs.prod(1) > 0).long()]
+
+
+def parity_task(sample=parity, **changes) -> Task:
+    return Task("signs; their parity", sample, "accuracy", accuracy, CLASSES | {"target_classes": 2}, **changes)
+
+
+def test_a_task_of_ones_own_is_data_as_any_other(tasks, tmp_path) -> None:
+    tasks.add("parity", parity_task())
+    data, drawn = load_data("parity", seed=3), make_task("parity", 40, 30, seed=3)
+    assert (data.task, len(data.train), len(data.test)) == ("parity", 50_000, 2000)
+    assert tasks["parity"].metric(data.test.targets, data.test.targets) == 1.0
+    assert data_settings(drawn) == CLASSES | {
+        "target_classes": 2,
+        "input_embedding_dim": 8,
+        "output_embedding_dim": 2,
+    }
+    assert build_task("parity", tmp_path / "set", 40, 30, seed=3)["licence"] == "not stated"
+    stored = load_data(str(tmp_path / "set"))
+    assert torch.equal(stored.train.inputs[:], drawn.train.inputs[:])
+    del tasks._entries["parity"]
+    for use in (
+        lambda: data_settings(stored),
+        lambda: make_task("parity", 4),
+        lambda: build_task("parity", tmp_path, 4),
+    ):
+        with pytest.raises(ValueError, match="'parity'; no such task is registered: .* or import the module"):
+            use()
+
+
+@pytest.mark.parametrize(
+    ("drawn", "words"),
+    [
+        (lambda rows: (torch.ones(rows + 1, 3), torch.ones(rows + 1, 2)), "asked for 40 rows for train and gives 41"),
+        (lambda rows: (torch.ones(rows - 1, 3), torch.ones(rows - 1, 2)), "gives 39; give as many as asked .*finite=T"),
+        (lambda rows: (torch.ones(rows, 3), torch.ones(1, 2)), "for train: inputs has 40 rows and targets 1; give one"),
+        (lambda rows: (torch.ones(rows), torch.ones(rows, 2)), r"train: inputs has shape \(40,\); give a matrix"),
+        (lambda rows: (torch.ones(rows, 3), torch.ones(rows, 2).long()), "for train: targets has dtype torch.int64"),
+        (lambda rows: torch.ones(2, rows, 3), r"its sampler gives a Tensor; give a pair \(inputs, targets\)"),
+        (lambda rows: (torch.ones(rows, rows), torch.ones(rows, 2)), "inputs of width 40 for train and 30 for valid"),
+    ],
+)
+def test_rows_that_a_task_draws_wrongly_are_named(tasks, drawn, words: str) -> None:
+    tasks.add("broken", parity_task(lambda rows, split, fixed, random: drawn(rows)))
+    with pytest.raises(ValueError, match=f"task 'broken': .*{words}"):
+        make_task("broken", 40, 30)
+
+
+def test_a_finite_task_may_give_fewer_rows_but_not_more(tasks) -> None:
+    tasks.add("few", parity_task(lambda rows, *rest: parity(min(rows, 20), *rest), finite=True))
+    assert [len(make_task("few", rows, 10).train) for rows in (5, 20, 90)] == [5, 20, 20]
+    tasks.add("all", parity_task(lambda rows, *rest: parity(20, *rest), finite=True))
+    with pytest.raises(ValueError, match="task 'all': its sampler was asked for 10 rows for validation and gives 20"):
+        make_task("all", 20, 10)
 
 
 def test_files_of_the_users(tmp_path) -> None:

@@ -84,7 +84,7 @@ def test_project_files_exist(name: str) -> None:
 
 
 @pytest.mark.parametrize("page", ["physics.md", "extend.md"])
-def test_the_code_of_the_docs_runs_as_written(page: str, capsys) -> None:
+def test_the_code_of_the_docs_runs_as_written(page: str, tasks, capsys) -> None:
     """All blocks of a page, in one namespace; those of one's own parts are then trained together."""
     text = (README.parent / "docs" / page).read_text(encoding="utf-8")
     names: dict = {}
@@ -95,8 +95,12 @@ def test_the_code_of_the_docs_runs_as_written(page: str, capsys) -> None:
     assert capsys.readouterr().out
     if page == "extend.md":
         from energy_flow import EnergyTrainer, create_config, create_processor
+        from energy_flow.data import make_task
 
         own = {"features": ("energy", "age", "site"), "mapping": "shuffled", "mover": "bounded", "reader": "nearest"}
         config = create_config("tiny", **own, carrier_hidden_size=8, carrier_num_layers=1, batch_size=8)
         rows = torch.nn.functional.normalize(torch.randn(16, 384))
         assert EnergyTrainer(create_processor(config), config).train(rows, rows, epochs=1).steps == 2
+        data = make_task("sorting", 20, 10)
+        assert torch.equal(data.test.inputs[:].sort(dim=1).values, data.test.targets[:])
+        assert tasks["sorting"].metric(data.test.targets[:], data.test.targets[:]) == 1.0

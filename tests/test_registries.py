@@ -1,6 +1,8 @@
-"""Pieces, faces, movers and readers from outside the package: registered by name, accepted by the configuration."""
+"""Pieces, faces, movers, readers and tasks from outside the package: registered by name, accepted by that name."""
 
 from __future__ import annotations
+
+import dataclasses
 
 import pytest
 import torch
@@ -8,6 +10,9 @@ from torch import nn
 
 from energy_flow.config import FACES, MOVERS, PIECES, READERS, EnergyConfig
 from energy_flow.core import Face, Mover, Piece, Reader, create_processor
+from energy_flow.data import Task
+from energy_flow.data.sources import SHIPPED
+from energy_flow.data.tasks import r_squared
 from energy_flow.training import EnergyTrainer, load_model, save_model
 
 from .strategies import build_model
@@ -140,3 +145,56 @@ def test_tied_faces_share_one_pair_of_matrices_and_start_as_the_identity() -> No
     assert float(torch.cosine_similarity(model(rows).detach(), rows).min()) > 0.99
     with pytest.raises(ValueError, match="input_embedding_dim = 13; tied faces give each of 6 sites as much"):
         create_processor(config.replace(input_embedding_dim=13))
+
+
+def draw(rows, split, fixed, random):
+    return torch.randn(rows, 4, generator=random), torch.randn(rows, 4, generator=random)
+
+
+def noise(sample=draw, **settings) -> Task:
+    return Task("noise; noise", sample, "R2", r_squared, settings)
+
+
+def test_a_task_may_be_added_again_from_the_place_where_it_was(tasks) -> None:
+    def cell(width):
+        def sample(rows, split, fixed, random):
+            return torch.ones(rows, width), torch.ones(rows, width)
+
+        return sample
+
+    tasks.add("noise", noise(cell(1)))
+    changed = noise(cell(2), loss_mse=1.0)
+    tasks.add("noise", changed)  # the same cell of a notebook, after a change
+    assert tasks["noise"] is changed
+    with pytest.raises(ValueError, match="task 'noise' is registered already; give yours another name"):
+        tasks.add("noise", noise())
+
+
+@pytest.mark.parametrize("name", ["rotation", "sudoku-4"])
+def test_a_built_in_task_is_not_replaced_even_by_one_that_draws_as_it_does(tasks, name: str) -> None:
+    built_in = tasks[name]
+    for task in (noise(), dataclasses.replace(built_in, settings={})):
+        with pytest.raises(ValueError, match=f"task '{name}' comes with the package; give yours another name"):
+            tasks.add(name, task)
+    tasks.add(name, built_in)
+    tasks.add(f"{name}-2", dataclasses.replace(built_in, settings={}))
+    assert tasks[name] is built_in
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "words"),
+    [
+        (SHIPPED, noise(), "task 'shipped': shipped is the name of another data set; give yours another name"),
+        ("wordnet", noise(), "task 'wordnet': wordnet is the name of another data set"),
+        (
+            "mine",
+            noise(los_mse=1.0),
+            "task 'mine': settings: los_mse: no such field in EnergyConfig; did you mean loss_m",
+        ),
+        ("mine", draw, "task 'mine' is a function; give a Task"),
+    ],
+)
+def test_a_task_that_will_not_do_is_refused_when_it_is_added(tasks, name: str, task, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        tasks.add(name, task)
+    assert name not in tasks

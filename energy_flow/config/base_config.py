@@ -9,6 +9,7 @@ import json
 import math
 import types
 import typing
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -37,7 +38,7 @@ class BaseConfig:
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields changed, validated anew."""
-        _refuse_unknown(type(self), changes)
+        refuse_unknown(type(self), changes)
         return dataclasses.replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
@@ -47,7 +48,7 @@ class BaseConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """The inverse of `to_dict`; fields that are left out keep their default."""
-        _refuse_unknown(cls, values)
+        refuse_unknown(cls, values)
         return cls(**values)
 
     def to_json(self) -> str:
@@ -100,7 +101,7 @@ def read_fields(path: str | Path, config: type[BaseConfig]) -> dict[str, Any]:
     if not isinstance(fields, dict):
         raise ValueError(f"{path}: holds a {type(fields).__name__}; give a mapping of field names to values")
     try:
-        _refuse_unknown(config, fields)
+        refuse_unknown(config, fields)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     return fields
@@ -162,7 +163,8 @@ def _parse_yaml(text: str) -> Any:
         raise ValueError(f"not YAML: {' '.join(str(error).split())}") from error
 
 
-def _refuse_unknown(cls: type[BaseConfig], values: dict[str, Any]) -> None:
+def refuse_unknown(cls: type[BaseConfig], values: Iterable[str]) -> None:
+    """Raise a ValueError that names the first of these names which is no field of `cls`, and the nearest that is."""
     known = [field.name for field in dataclasses.fields(cls)]
     for name in values:
         if name not in known:

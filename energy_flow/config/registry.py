@@ -13,19 +13,20 @@ class Registry(Generic[Entry]):
     """Entries by their name.
 
     Args:
-        field: the field of `EnergyConfig` that holds a name, or a list of names; it leads every message.
+        field: what holds a name, or a list of names: a field of `EnergyConfig` or an option; it leads every message.
         kind: what an entry is, in words.
+        check: takes a name and an entry that is to be added, and raises a ValueError where they do not do.
     """
 
-    def __init__(self, field: str, kind: str) -> None:
-        self.field, self.kind = field, kind
+    def __init__(self, field: str, kind: str, check: Callable[[str, Entry], None] | None = None) -> None:
+        self.field, self.kind, self._check = field, kind, check
         self._entries: dict[str, Entry] = {}
 
     def register(self, name: str) -> Callable[[Registered], Registered]:
         """A decorator that adds what it decorates under `name`.
 
         Raises:
-            ValueError: the name is taken by something else.
+            ValueError: as `add`.
         """
 
         def add(entry: Registered) -> Registered:
@@ -38,8 +39,10 @@ class Registry(Generic[Entry]):
         """Add an entry; one that was defined at the same place, as by running a notebook's cell again, replaces it.
 
         Raises:
-            ValueError: the name is taken by something else.
+            ValueError: the name is taken by something else, or the registry's check refuses the entry.
         """
+        if self._check is not None:
+            self._check(name, entry)
         if name in self._entries and _place_of(self._entries[name]) != _place_of(entry):
             raise ValueError(f"{self.kind} {name!r} is registered already; give yours another name")
         self._entries[name] = entry
@@ -67,8 +70,9 @@ class Registry(Generic[Entry]):
 
 
 def _place_of(entry: object) -> tuple[str, str]:
-    """Module and name of the definition; a face's is that of its function."""
-    entry = getattr(entry, "start", entry)
+    """Module and name of the definition; a face's or a task's is that of the function that it holds."""
+    if not callable(entry):
+        entry = getattr(entry, "start", getattr(entry, "sample", entry))
     return getattr(entry, "__module__", ""), getattr(entry, "__qualname__", repr(entry))
 
 

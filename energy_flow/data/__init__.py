@@ -1,8 +1,18 @@
-"""Pairs of embeddings: the shipped set, synthetic tasks, files."""
+"""Pairs of embeddings: the shipped set, tasks in an open registry, files."""
 
 from .pairs import PairData, PairSet, TextBank
 from .shipped import load_shipped
 from .sources import load_data
-from .tasks import TASKS, make_task
+from .tasks import TASKS, Task, build_task, make_task
 
-__all__ = ["TASKS", "PairData", "PairSet", "TextBank", "load_data", "load_shipped", "make_task"]
+__all__ = [
+    "TASKS",
+    "PairData",
+    "PairSet",
+    "Task",
+    "TextBank",
+    "build_task",
+    "load_data",
+    "load_shipped",
+    "make_task",
+]

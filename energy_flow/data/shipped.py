@@ -20,6 +20,7 @@ from ..utils.files import sha256_of
 from .pairs import PairData, PairSet, TextBank
 from .wordnet import Sense, read_senses
 
+SHIPPED = "shipped"  # what `load_data` calls it
 NAME = "wordnet-minilm"
 SPLITS = {"train": 0.8, "validation": 0.1, "test": 0.1}  # shares of the words
 _VECTORS, _DEFINITIONS, _WORDS, _CARD = "vectors.safetensors", "definitions.txt", "words.txt", "card.json"

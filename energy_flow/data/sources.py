@@ -1,4 +1,4 @@
-"""A data set by its name: the shipped one, a synthetic task, or a file of the user's."""
+"""A data set by its name: the shipped one, a registered task, or a file of the user's."""
 
 from __future__ import annotations
 
@@ -10,21 +10,20 @@ from safetensors import SafetensorError, safe_open
 
 from .pair_folder import load_pair_folder
 from .pairs import PairData, PairSet, check_embeddings
-from .shipped import load_shipped
+from .shipped import SHIPPED, load_shipped
 from .stored_rows import IN_MEMORY, Rows, open_safetensors
 from .tasks import TASKS, make_task
 
-SHIPPED = "shipped"
-TASK_ROWS = 50_000  # training rows of a synthetic task that is asked for by name
+TASK_ROWS = 50_000  # training rows of a task that is asked for by name
 
 
 def load_data(source: str, seed: int = 0) -> PairData:
     """Load a data set.
 
     Args:
-        source: `shipped`; the name of a synthetic task; the folder of a pair set that `energy-flow data embed` made;
-            or the path of a `.safetensors` file with the matrices
-            `inputs` (N, E in) and `targets` (N, E out), split at random: 80 % train, 10 % validation, 10 % test.
+        source: `shipped`; the name of a registered task (a key of `TASKS`); the folder of a pair set that
+            `energy-flow data embed` made; or the path of a `.safetensors` file with the matrices `inputs` (N, E in) and
+            `targets` (N, E out), split at random: 80 % train, 10 % validation, 10 % test.
         seed: of the random parts.
 
     Raises:
@@ -38,13 +37,21 @@ def load_data(source: str, seed: int = 0) -> PairData:
     if path.is_dir():
         return load_pair_folder(path)
     if not path.is_file():
-        raise ValueError(f"data = {source!r}: neither a file, nor a folder, nor one of {', '.join((SHIPPED, *TASKS))}")
+        names = ", ".join((SHIPPED, *TASKS))
+        raise ValueError(
+            f"data = {source!r}: neither a file, nor a folder, nor one of {names}; "
+            "a task of your own is known once the module that registers it is imported"
+        )
     matrices = load_matrices(path, ("inputs", "targets"))
     return _split(path.stem, PairSet(matrices["inputs"], matrices["targets"]), seed)
 
 
 def data_settings(data: PairData) -> dict[str, Any]:
-    """The fields of the configuration that a data set decides: its widths, and what a task needs."""
+    """The fields of the configuration that a data set decides: its widths, and what a task needs.
+
+    Raises:
+        ValueError: the set is that of a task which is not registered.
+    """
     widths = {"input_embedding_dim": data.train.inputs.shape[1], "output_embedding_dim": data.train.targets.shape[1]}
     return widths | dict(TASKS[data.task].settings if data.task else {})
 
