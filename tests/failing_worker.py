@@ -8,8 +8,8 @@ import sys
 import torch
 
 from energy_flow.core import FlowProcessor, create_processor
-from energy_flow.training import EnergyTrainer
 from energy_flow.distributed import Ranks, joined_ranks
+from energy_flow.training import EnergyTrainer
 
 from .resume_worker import config, data
 

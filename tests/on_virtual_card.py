@@ -20,9 +20,11 @@ install()
 from energy_flow.core import Execution, create_processor  # noqa: E402  (the device must be known before)
 from energy_flow.core.constants import Constant  # noqa: E402
 from energy_flow.data import PairData, PairSet, TextBank  # noqa: E402
+from energy_flow.data.pairs import Batch  # noqa: E402
 from energy_flow.text import NearestTexts  # noqa: E402
-from energy_flow.training import EnergyTrainer, Judge, NonFiniteError, energy_trainer, load_model  # noqa: E402
+from energy_flow.training import EnergyTrainer, Judge, NonFiniteError, load_model, training_loop  # noqa: E402
 from energy_flow.training import training_step as steps  # noqa: E402
+from energy_flow.training.step_records import bring_to_host  # noqa: E402
 from energy_flow.utils import DeviceManager  # noqa: E402
 
 from .strategies import build_model  # noqa: E402
@@ -65,7 +67,7 @@ def save_and_resume() -> dict:
     folder = Path(tempfile.mkdtemp())
     settings = {"precision": "float32", "checkpoint_every": 2}
     trainer(folder / "whole", **settings).fit(data())
-    cut = mock.patch.object(energy_trainer.EnergyTrainer, "_keep_weights", side_effect=KeyboardInterrupt)
+    cut = mock.patch.object(training_loop.TrainingLoop, "_keep", side_effect=KeyboardInterrupt)
     with cut, contextlib.suppress(KeyboardInterrupt):
         trainer(folder / "cut", **settings).fit(data())
     going_on = trainer(folder / "cut", "auto", **settings)
@@ -100,9 +102,9 @@ def waits(accumulation: int = 1) -> dict:
 
     one.processor.run = counting
     with counted_waits() as found:
-        figures = one._step(inputs, targets, 1e-3)
+        figures = one._step(Batch(torch.arange(8), lambda: (inputs, targets)))
     with counted_waits() as reported:
-        energy_trainer.bring_to_host([figures, figures])
+        bring_to_host([figures, figures])
     outside = {line: count for line, count in found.items() if "core/" not in line}
     return {"lattice": sum(lattice), "all": found.total(), "outside": outside, "report": reported.total()}
 

@@ -22,8 +22,8 @@ import torch
 from energy_flow.config import EnergyConfig, create_config
 from energy_flow.core import FlowProcessor, create_processor
 from energy_flow.data import PairData, PairSet, TextBank
-from energy_flow.training import EnergyTrainer
 from energy_flow.distributed import Ranks, joined_ranks
+from energy_flow.training import EnergyTrainer
 
 WORDS = [f"word {row}" for row in range(10)]
 

@@ -13,7 +13,7 @@ from energy_flow.core import Execution, create_processor
 from energy_flow.text import generator
 from energy_flow.training import EnergyTrainer
 from energy_flow.training.execution_plan import plan_execution
-from energy_flow.training.run_state import _random_states
+from energy_flow.training.run.checkpoint_files import _random_states
 from energy_flow.utils import DeviceManager, device_manager
 
 from .test_training import SMALL, data

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from energy_flow.data import PairSet
-from energy_flow.data.read_ahead import read_ahead
+from energy_flow.data.pairs import read_ahead
 
 ROWS = torch.arange(20.0)[:, None].repeat(1, 3)
 BATCHES = torch.randperm(20, generator=torch.Generator().manual_seed(0)).split(3)
@@ -32,7 +32,8 @@ def readers() -> list[str]:
 def test_batches_come_in_order_whoever_reads_them(workers: int) -> None:
     loaded = list(read_ahead(PairSet(ROWS, -ROWS), BATCHES, workers))
     assert [batch.rows.tolist() for batch in loaded] == [rows.tolist() for rows in BATCHES]
-    for rows, inputs, targets in loaded:
+    for batch in loaded:
+        rows, (inputs, targets) = batch.rows, batch.read()
         assert torch.equal(inputs, ROWS[rows])
         assert torch.equal(targets, -ROWS[rows])
     assert not readers()
@@ -55,7 +56,8 @@ def test_an_error_comes_at_its_batchs_turn() -> None:
     whole, loaded = next(n for n, rows in enumerate(BATCHES) if 7 in rows), read_ahead(pairs, BATCHES, 3)
     assert whole > 0
     for _ in range(whole):
-        next(loaded)
+        next(loaded).read()
     with pytest.raises(ValueError, match="row 7 cannot be read"):
-        next(loaded)
+        next(loaded).read()
+    loaded.close()
     assert not readers()

@@ -16,8 +16,8 @@ from energy_flow.core import create_processor
 from energy_flow.data import load_data
 from energy_flow.data.pair_folder import load_pair_folder, read_manifest, write_pair_folder
 from energy_flow.data.pairs import PairSet, check_embeddings
-from energy_flow.training import EnergyTrainer, measure
 from energy_flow.data.stored_rows import StoredRows, chunks, open_npy, open_safetensors, select_rows
+from energy_flow.training import EnergyTrainer, measure
 
 
 @pytest.fixture(scope="module")

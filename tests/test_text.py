@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from energy_flow.text import ApproximateTexts, NearestTexts, TextEncoder
 from energy_flow.data.stored_rows import open_npy
+from energy_flow.text import ApproximateTexts, NearestTexts, TextEncoder
 
 
 def unit(rows: torch.Tensor) -> np.ndarray:

@@ -19,7 +19,8 @@ from energy_flow.training import (
     save_model,
 )
 from energy_flow.training.losses import LOSSES, WHOLE_BATCH, total_loss
-from energy_flow.training.schedule import create_optimizer, learning_rate_factor
+from energy_flow.training.optimizers import create_optimizer
+from energy_flow.training.schedule import learning_rate_factor
 from energy_flow.training.validation import Validation
 
 SMALL = create_config(
@@ -219,9 +220,11 @@ def test_run_folder_is_never_overwritten_unasked(tmp_path) -> None:
     with pytest.raises(ValueError, match="exists and is not empty; give another, or --overwrite"):
         EnergyTrainer(create_processor(SMALL), SMALL, tmp_path)
     assert (tmp_path / "metrics.jsonl").read_text() == "old"
-    EnergyTrainer(create_processor(SMALL), SMALL, tmp_path, overwrite=True)
+    trainer = EnergyTrainer(create_processor(SMALL), SMALL, tmp_path, overwrite=True)
+    assert (tmp_path / "metrics.jsonl").read_text() == "old"  # opening removes nothing
+    trainer.fit(data())
     assert (tmp_path / "mine.txt").read_text() == "keep"
-    assert not (tmp_path / "metrics.jsonl").exists()
+    assert "old" not in (tmp_path / "metrics.jsonl").read_text()
 
 
 def test_saved_and_loaded_gives_the_same_bits(tmp_path) -> None:
@@ -333,7 +336,7 @@ def test_zero_targets_are_fine_without_a_cosine() -> None:
 
 def test_processor_of_another_configuration_is_refused() -> None:
     with pytest.raises(ValueError, match="config differs"):
-        EnergyTrainer(create_processor(SMALL), SMALL.replace(seed=1))
+        EnergyTrainer(create_processor(SMALL), SMALL.replace(lattice_depth=5))
 
 
 def test_calibration_measures_once_and_is_saved() -> None:

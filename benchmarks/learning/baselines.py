@@ -18,7 +18,8 @@ from energy_flow.core import FlowProcessor
 from energy_flow.core.embedding_mapper import EmbeddingMapper
 from energy_flow.data import PairSet
 from energy_flow.training.losses import total_loss
-from energy_flow.training.schedule import create_optimizer, learning_rate_factor
+from energy_flow.training.optimizers import create_optimizer
+from energy_flow.training.schedule import learning_rate_factor
 from energy_flow.utils import batch_slices, epoch_order
 
 RIDGES = tuple(10.0**exponent for exponent in range(-3, 5))

@@ -20,11 +20,12 @@ import torch
 from benchmarks.common import parser_for, publish
 from energy_flow.config import create_tiny_config
 from energy_flow.core import create_processor
-from energy_flow.training.checkpoint_store import CheckpointStore
-from energy_flow.training.model_folder import load_weights
-from energy_flow.training.run_state import RunState, files_of, restore
-from energy_flow.training.schedule import create_optimizer
 from energy_flow.distributed import Ranks
+from energy_flow.training.model_folder import load_weights
+from energy_flow.training.optimizers import create_optimizer
+from energy_flow.training.run.checkpoint_files import files_of, restore
+from energy_flow.training.run.checkpoint_store import CheckpointStore
+from energy_flow.training.run.run_state import RunState, read_state
 
 LONGEST = 0.12  # seconds that a child may live beyond its first save
 COLUMNS = ("kills", "started again", "while writing", "temporary files left", "damaged in place")
@@ -53,7 +54,8 @@ def find(folder: Path) -> int:
     config = create_tiny_config()
     processor = create_processor(config)
     load_weights(processor, newest)
-    state = restore(newest, create_optimizer(processor, config), Ranks())
+    state = read_state(newest)
+    restore(newest, processor, create_optimizer(processor, config), state, Ranks())
     assert all(bool((weight == state.step).all()) for weight in processor.parameters()), f"{newest} is mixed"
     return state.step
 

@@ -17,7 +17,7 @@ from energy_flow.config import EnergyConfig, create_config
 from energy_flow.core import FlowProcessor, create_processor
 from energy_flow.data import load_shipped
 from energy_flow.training.losses import total_loss
-from energy_flow.training.schedule import create_optimizer
+from energy_flow.training.optimizers import create_optimizer
 from energy_flow.utils import DeviceManager, batch_slices, epoch_order
 
 WARM_UP, WINDOW = 100, 50

@@ -14,7 +14,7 @@ from energy_flow.config import EnergyConfig
 from energy_flow.core import FlowProcessor, FlowStatistics, create_processor
 from energy_flow.core.execution.cost import measure_cost
 from energy_flow.training.execution_plan import plan_execution
-from energy_flow.training.schedule import create_optimizer
+from energy_flow.training.optimizers import create_optimizer
 from energy_flow.utils import DeviceManager
 
 Result = TypeVar("Result")

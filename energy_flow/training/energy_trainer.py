@@ -97,6 +97,7 @@ class EnergyTrainer:
         self._learner = Learner(processor, config, devices, self.ranks, loss, optimizer, schedule, opening.checkpoint)
         self._run = Run(opening, config, self.ranks, observers)
         self.config, self.processor, self.devices = config, self._learner.processor, self._learner.devices
+        self._step = self._learner.step  # what tests look into
         self._loop = TrainingLoop(self._learner, self._run, Callbacks(callbacks, self))
         self.figures = dict(figures or {})
         self._state, self._broken = self._learner.restored, False  # of the run that goes on; whether an error cut it
@@ -214,6 +215,7 @@ class EnergyTrainer:
         if self._broken:
             self._run.reopen(Opened.AGAIN if checkpoint is None else Opened.RESUMED, checkpoint)
         going_on = self._state
+        epochs = self._learner.wanted_epochs if epochs is None else epochs
         state = plan_run(going_on, pairs, epochs, self.config, self._learner.schedule, self.ranks)
         self._state, self._broken = None, False
         return state, going_on is None

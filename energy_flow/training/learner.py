@@ -22,7 +22,7 @@ from .averaged_weights import AveragedWeights
 from .execution_plan import most_flows, plan_execution, without_graphs
 from .flow_budget import ADAPT_EVERY, FlowBudget
 from .losses import DIRECTIONAL, OwnLoss, own_loss
-from .model_folder import load_weights
+from .model_folder import CONFIG, load_weights
 from .optimizers import MakeOptimizer, checked_optimizer, create_optimizer, freeze
 from .prediction import Prediction
 from .run.checkpoint_files import Files, files_of, restore
@@ -81,6 +81,7 @@ class Learner:
         )
         self._most_flows = config.max_active_flows
         self.restored = state
+        self.wanted_epochs: int | None = None  # where the run goes on with others than it was started with
         if checkpoint is not None and state is not None:
             self._restore(checkpoint, state)
 
@@ -150,7 +151,7 @@ class Learner:
         self.processor.limit_training_flows(state.budget.flows)
 
     def judged_weights(self) -> contextlib.AbstractContextManager[None]:
-        """While it is entered, the model has the weights that are evaluated and saved: their average, if there is one."""
+        """While it is entered, the model has the weights that are judged and saved: their average, if there is one."""
         averaged = self.average is not None and self.average.steps
         return self.average.applied() if self.average is not None and averaged else contextlib.nullcontext()
 
@@ -171,6 +172,8 @@ class Learner:
             was = ", ".join(f"{name} = {code}" for name, code in state.parts.items()) or "those of the configuration"
             now = ", ".join(f"{name} = {code}" for name, code in self.parts.items()) or "those of the configuration"
             raise ValueError(f"the run was started with other parts: {was}; give the same, not {now}")
+        if EnergyConfig.load(checkpoint / CONFIG).epochs != self.config.epochs:
+            self.wanted_epochs = self.config.epochs
         load_weights(self.processor, checkpoint)
         restore(checkpoint, self.processor, self.optimizer, state, self.ranks, self.average)
 

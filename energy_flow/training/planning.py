@@ -40,8 +40,7 @@ def plan_run(
     if len({*ranks.everyones((data, epochs))}) > 1:
         raise ValueError("the processes have different training rows or epochs; give all the same")
     if state is None:
-        new = RunState(epochs * steps_per_epoch, data, epochs, micro_batches=config.accumulation, ranks=ranks.count)
-        return new
+        return RunState(epochs * steps_per_epoch, data, epochs, micro_batches=config.accumulation, ranks=ranks.count)
     if state.data != data:
         raise ValueError(
             "the run that goes on has other training rows; give the data that it was started with, or start a new run "
