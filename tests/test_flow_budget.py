@@ -94,7 +94,7 @@ def train(run, *observers, **changes) -> EnergyTrainer:
 
 def test_resume_has_the_same_budgets_however_it_is_watched(tmp_path, monkeypatch, caplog) -> None:
     """Cut between two looks and seen through another log_every, a run ends with the same bits."""
-    monkeypatch.setattr("energy_flow.training.energy_trainer.ADAPT_EVERY", 3)
+    monkeypatch.setattr("energy_flow.training.learner.ADAPT_EVERY", 3)
     monkeypatch.setattr("energy_flow.training.flow_budget.USEFUL", 2.0)
     monkeypatch.setattr("energy_flow.training.flow_budget.USELESS", 1.1)  # every look takes a tenth away
     whole, cut = Budgets(), Budgets()

@@ -70,8 +70,8 @@ class Learner:
         if state is not None:
             keep_frozen(self.processor, state.frozen)
         self._own = {"loss": loss, "optimizer": optimizer, "schedule": schedule}
-        made = optimizer if isinstance(optimizer, torch.optim.Optimizer | None) else optimizer(self.processor)
-        made = create_optimizer(self.processor, config) if made is None else made
+        made = create_optimizer(self.processor, config) if optimizer is None else optimizer
+        made = made if isinstance(made, torch.optim.Optimizer) else made(self.processor)
         self.loss = None if loss is None else own_loss(loss)
         self.schedule = schedule or (lambda step, total: learning_rate_factor(step, total, config))
         self.average = AveragedWeights(self.processor, config.ema_decay) if config.ema_decay else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
@@ -43,10 +42,7 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> FlowPr
     for name in (WEIGHTS, CONFIG):
         if not (folder / name).is_file():
             raise ValueError(f"{folder / name}: no such file; give a model folder, such as RUN/best")
-    try:
-        config = EnergyConfig.from_json((folder / CONFIG).read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{folder / CONFIG}: not JSON ({error}); give a folder that save_model wrote") from error
+    config = EnergyConfig.load(folder / CONFIG)
     processor = create_processor(config)
     load_weights(processor, folder)
     return processor.to(device)
@@ -64,6 +60,18 @@ def load_weights(processor: FlowProcessor, folder: Path) -> None:
         raise ValueError(f"{folder / WEIGHTS}: not a whole safetensors file ({error}); give another copy") from error
     _check_shapes(folder / WEIGHTS, processor.state_dict(), state)
     processor.load_state_dict(state)
+
+
+def load_initial_weights(processor: FlowProcessor, folder: Path) -> None:
+    """Start a model from the weights of a model folder; the size of its data will be measured anew.
+
+    Raises:
+        ValueError: the file is missing, is not what it claims, or its weights are not this model's.
+    """
+    if not (folder / WEIGHTS).is_file():
+        raise ValueError(f"{folder / WEIGHTS}: no such file; give a model folder, such as RUN/best")
+    load_weights(processor, folder)
+    processor.mapper.calibrated.zero_()
 
 
 def _check_shapes(path: Path, wanted: dict[str, torch.Tensor], found: dict[str, torch.Tensor]) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -75,10 +77,27 @@ def log_context(**fields: Any) -> Iterator[None]:
 
 
 class JsonLinesHandler(logging.FileHandler):
-    """Appends each record as one JSON object: time, level, message and the context's fields."""
+    """Appends each record as one JSON object: time, level, message and the context's fields.
+
+    Where the disk does not take it, one line on standard error says so, and no traceback.
+    """
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, encoding="utf-8", delay=True)
+        self._complained = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (logging's name)
+        """Complain once."""
+        if not self._complained:
+            self._complained = True
+            _complain(f"{self.baseFilename} is not written: {sys.exc_info()[1]}")
+
+    def close(self) -> None:
+        """Close the file; what the disk does not take by then is lost."""
+        try:
+            super().close()
+        except OSError as error:
+            _complain(f"{self.baseFilename} is not whole: {error}")
 
     def format(self, record: logging.LogRecord) -> str:
         """One line of JSON."""
@@ -86,8 +105,21 @@ class JsonLinesHandler(logging.FileHandler):
         return json.dumps(fields | _context.get(), default=str)
 
 
+def _complain(words: str) -> None:
+    """Say something of the log itself, where standard error takes it."""
+    with contextlib.suppress(OSError, ValueError):
+        print(f"energy-flow: warning: {words}", file=sys.stderr)
+
+
+class _QuietRichHandler(RichHandler):
+    """One that has nobody to write to, as after `| head`, says nothing."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (logging's name)
+        """The record stands in the file."""
+
+
 def _console_handler(console: Console) -> RichHandler:
-    handler = RichHandler(console=console, show_path=False, markup=False)
+    handler = _QuietRichHandler(console=console, show_path=False, markup=False)
     handler.setFormatter(_ContextFormatter("%(message)s"))
     return handler
 

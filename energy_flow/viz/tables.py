@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rich.table import Table
+from rich.table import Column, Table
+from rich.text import Text
 
 HEADINGS = {
     "mse": "MSE",
@@ -28,24 +29,25 @@ def metrics_table(
     """One column per system, one row per figure, each with its interval; HEADINGS may give a figure a name to read."""
     intervals = intervals or {}
     names = list(dict.fromkeys(name for figures in rows.values() for name in figures))
-    table = Table("", *rows, title=title, title_justify="left")
+    table = Table("", *(Column(Text(name)) for name in rows), title=Text(title), title_justify="left")
     for name in names:
         cells = (_figure(figures.get(name), intervals.get(system, {}).get(name)) for system, figures in rows.items())
-        table.add_row(HEADINGS.get(name, name), *cells)
+        table.add_row(Text(HEADINGS.get(name, name)), *cells)
     return table
 
 
 def examples_table(title: str, rows: Sequence[tuple[str, str, Sequence[str]]]) -> Table:
     """Inputs, what they should give, and what they gave."""
-    table = Table("input", "target", "nearest texts of the output", title=title, title_justify="left")
-    for given, wanted, found in rows:
-        table.add_row(given, wanted, ", ".join(f"[bold]{text}[/]" if text == wanted else text for text in found))
+    table = Table("input", "target", "nearest texts of the output", title=Text(title), title_justify="left")
+    for given, wanted, found in rows:  # `Text`, as brackets in a text are no markup
+        nearest = Text(", ").join(Text(text, "bold" if text == wanted else "") for text in found)
+        table.add_row(Text(given), Text(wanted), nearest)
     return table
 
 
 def cost_table(title: str, parameters: Mapping[str, int], flops: Mapping[str, int]) -> Table:
     """Parameters and products per part."""
-    table = Table("part", "parameters", "forward FLOPs per flow-step", title=title, title_justify="left")
+    table = Table("part", "parameters", "forward FLOPs per flow-step", title=Text(title), title_justify="left")
     for part, count in parameters.items():
         work = flops.get(part, 0)
         table.add_row(part, f"{count:,}", f"{work:,} per sample" if part == "faces" else f"{work:,}")

@@ -122,23 +122,26 @@ def claim_folder(parent: Path) -> Path:
             number += 1
 
 
-def require_writable(folder: Path) -> None:
-    """Refuse, with a ValueError, a folder in which no file can be made; nothing is left there."""
+def require_writable(folder: Path, what: str = "run folder") -> None:
+    """Refuse, with a ValueError, a folder in which no file can be made; nothing is left there.
+
+    Args:
+        folder: it need not exist.
+        what: what the caller calls it; it leads the message.
+    """
     existing = folder
     while not _exists(existing) and existing != existing.parent:
         existing = existing.parent
     if not existing.is_dir():
-        raise ValueError(f"run folder {folder}: {existing} is a file; give a folder")
+        raise ValueError(f"{what} {folder}: {existing} is a file; give a folder")
     try:
         tempfile.TemporaryFile(dir=existing).close()
         longest = os.pathconf(existing, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255
     except OSError as error:
-        raise ValueError(
-            f"run folder {folder}: {existing} cannot be written ({error.strerror}); give another"
-        ) from error
+        raise ValueError(f"{what} {folder}: {existing} cannot be written ({error.strerror}); give another") from error
     for name in folder.parts:
         if len(os.fsencode(name)) > longest:
-            raise ValueError(f"run folder {folder}: a name is longer than the {longest} bytes that the disk allows")
+            raise ValueError(f"{what} {folder}: a name is longer than the {longest} bytes that the disk allows")
 
 
 def require_same_run(found: EnergyConfig, wanted: EnergyConfig) -> None:
@@ -214,7 +217,9 @@ def _require_checkpoint(folder: Path, run_folder: Path) -> Path:
         raise ValueError(f"{folder} holds weights alone, and no checkpoint; start from them with --init-from {folder}")
     run = folder.parent if folder.name == CHECKPOINTS else folder
     if (run / CHECKPOINTS).is_dir():
-        raise ValueError(f"{folder} is no checkpoint but {_listed(run)}; or go on with --run {run} --resume auto")
+        raise ValueError(
+            f"{folder} is no checkpoint: give one of those there are, {_listed(run)}, or --run {run} --resume auto"
+        )
     if folder.is_dir():
         read_checkpoint(folder)  # says what is missing
     raise ValueError(f"{folder}: no such checkpoint; there are {_listed(run_folder)}")

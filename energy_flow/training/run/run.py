@@ -242,6 +242,10 @@ class Run:
         self._require()
         return self._try(CHECKPOINT, state.step, lambda: store.save(state.step, files, {"versions": versions()}))
 
+    def _newest_name(self) -> str:
+        found = self._store.all() if self._store is not None else []
+        return found[-1].name if found else "none"
+
     def _require(self) -> None:
         if self._lock is not None:
             self._lock.require()
@@ -267,6 +271,6 @@ class Run:
             found.append(f"{name} is {there}")
         raise WeightsNotSavedError(
             f"the {' and '.join(missing)} weights could not be written to {self.folder}: {', '.join(found)}, and the "
-            f"newest checkpoint is {'none' if self._saved[1] is None else self._saved[1].name}; free some space, then "
+            f"newest checkpoint is {self._newest_name()}; free some space, then "
             "go on with --resume auto, or write the model in memory with trainer.save(FOLDER)"
         )

@@ -6,17 +6,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import tyro
-from rich.console import Console
 
-from .data import PairSet, load_data
-from .data.sources import SHIPPED
-from .text import GeneratorSettings, TextGenerator
-from .text.generator import EpochLosses
-from .training import EnergyTrainer, load_model
-from .utils import DeviceManager
+from ..data import PairSet, load_data
+from ..data.sources import SHIPPED
+from ..text import GeneratorSettings, TextGenerator
+from ..text.generator import EpochLosses
+from ..training import EnergyTrainer, load_model
+from ..training.run.opening import require_writable
+from ..utils import DeviceManager
+from .report import console
 
 EXAMPLES = 10
-console = Console()
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class TrainDecoder:
 
     def __call__(self) -> None:
         """Train, save, and show what the decoder writes for validation rows."""
+        require_writable(self.output)
         if self.output.exists() and any(self.output.iterdir()):
             raise ValueError(f"{self.output} holds files already; give a new folder")
         data = load_data(self.data)

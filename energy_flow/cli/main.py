@@ -1,0 +1,133 @@
+"""The command line: parse, check, call, and leave with a code that says how it went."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+import tyro
+from tyro.extras import subcommand_cli_from_dict
+
+from .. import __version__
+from ..training import NonFiniteError, RunTakenError, TrainingStopped
+from ..utils.console import print_what_cannot_be_encoded
+from .data_build import Build
+from .data_build_shipped import BuildShipped
+from .data_embed import Embed
+from .evaluate import Evaluate
+from .info import Info
+from .predict import Predict
+from .train import Train
+from .train_decoder import TrainDecoder
+
+STOPPED = 75  # EX_TEMPFAIL of sysexits.h: try again
+NOT_WRITTEN = 74  # EX_IOERR
+NOBODY_READS = 141  # as of a process that SIGPIPE ends
+INTERRUPTED = 130
+
+CONFIGURED: dict[str, Any] = {"train": Train, "info": Info}
+DATA_COMMANDS: dict[str, Any] = {"build": Build, "embed": Embed, "build-shipped": BuildShipped}
+
+
+def _show_data_commands() -> None:
+    """Build data sets: see `energy-flow data --help`."""
+    parse(["data", "--help"])
+
+
+COMMANDS: dict[str, Any] = CONFIGURED | {
+    "evaluate": Evaluate,
+    "predict": Predict,
+    "train-decoder": TrainDecoder,
+    "data": _show_data_commands,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command: `energy-flow [--version] [--import MODULE] COMMAND ...`.
+
+    Exit codes: 1 where training broke, 2 for what the user can mend, 74 where something, such as the last weights,
+    could not be written, 75 where training was stopped and saved (go on with --resume auto), 130 for Ctrl-C elsewhere.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    print_what_cannot_be_encoded()
+    try:
+        parse(arguments)()
+        sys.stdout.flush()
+    except (ValueError, ImportError, RunTakenError) as error:
+        _fail(2, str(error))
+    except NonFiniteError as error:
+        _fail(1, str(error))
+    except TrainingStopped as stop:
+        _fail(STOPPED, str(stop))
+    except KeyboardInterrupt:
+        _fail(INTERRUPTED, "interrupted")
+    except BrokenPipeError:
+        _leave_unread()
+    except OSError as error:
+        _fail(NOT_WRITTEN, str(error))
+
+
+def parse(arguments: Sequence[str]) -> Any:
+    """The command that the arguments ask for, its configuration put together by precedence, and checked.
+
+    Raises:
+        ValueError: the arguments do not fit; one line.
+    """
+    arguments = _import_first(list(arguments))
+    name, rest = (arguments[0], arguments[1:]) if arguments else ("", [])
+    if name == "--version":
+        print(f"energy-flow {__version__}")
+        sys.exit(0)
+    if name in CONFIGURED:
+        default = CONFIGURED[name].with_defaults(rest)
+        prog = f"energy-flow {name}"
+        command = _one_line_errors(lambda: tyro.cli(type(default), prog=prog, args=rest, default=default))
+    else:
+        commands = DATA_COMMANDS if name == "data" else COMMANDS
+        prog, rest = ("energy-flow data", rest) if name == "data" else ("energy-flow", arguments)
+        return _one_line_errors(lambda: subcommand_cli_from_dict(commands, prog=prog, args=rest or ["--help"]))
+    command.check()
+    return command
+
+
+def _import_first(arguments: list[str]) -> list[str]:
+    """Import the modules of `--import MODULE` before a command, such as those that register tasks or movers."""
+    while arguments[:1] == ["--import"]:
+        if len(arguments) < 2:
+            raise ValueError("--import: expected one argument, the name of a module")
+        sys.path.insert(0, os.getcwd())
+        importlib.import_module(arguments[1])
+        arguments = arguments[2:]
+    return arguments
+
+
+def _one_line_errors(parse_arguments: Callable[[], Any]) -> Any:
+    """Turn tyro's boxed complaints into one line."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return parse_arguments()
+    except SystemExit as stop:
+        if stop.code != 2:
+            raise
+        words = re.sub("[╭╮╰╯│─┌┐└┘]", " ", said.getvalue()).split("For full helptext")[0].split()
+        raise ValueError(re.sub(r"^\w+ (error|options) (Error parsing settings: )?", "", " ".join(words))) from None
+
+
+def _leave_unread() -> NoReturn:
+    """Leave without a word where whoever read the output, such as `head`, is gone."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(NOBODY_READS)
+
+
+def _fail(code: int, message: str) -> NoReturn:
+    with contextlib.suppress(OSError):
+        print(f"energy-flow: error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,72 @@
+"""What several commands print: scores beside the input itself, and decoded examples."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..data import TASKS, PairData, PairSet
+from ..text import NearestTexts
+from ..training import EnergyTrainer, Judge, load_model
+from ..utils import DeviceManager
+from ..utils.console import PlainConsole
+from ..viz import examples_table, metrics_table
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+WORDNET = Path("/usr/share/wordnet")
+console = PlainConsole(soft_wrap=not sys.stdout.isatty())
+
+
+def load_trainer(folder: Path, device: str) -> EnergyTrainer:
+    """A trainer of the model in a folder, to predict and judge with."""
+    processor = load_model(folder)
+    return EnergyTrainer(processor, processor.config, devices=DeviceManager(device, processor.config.precision))
+
+
+def print_scores(
+    trainer: EnergyTrainer,
+    data: PairData,
+    pairs: PairSet,
+    title: str,
+    miss: int | None = None,
+    hubs: Tensor | None = None,
+) -> None:
+    """Print the figures of a model on some pairs, beside those of the inputs themselves.
+
+    Args:
+        trainer: of the model.
+        data: whose bank the ranks are among.
+        pairs: what is judged.
+        title: of the table.
+        miss: the rank of a text that is not in the bank, and the worst; None is an error and no bound.
+        hubs: (N, E out) outputs by which hubs are held back when the lattice's are ranked.
+    """
+    inputs, targets = pairs.inputs[:], pairs.targets[:]
+    systems = {"lattice": trainer.predict(inputs)}
+    judges = {"lattice": Judge(data.bank, hubs, miss)}
+    if inputs.shape == targets.shape:
+        systems = {"input itself": inputs} | systems
+        judges["input itself"] = Judge(data.bank, None, miss)
+    rows = {name: judges[name].measure(outputs, pairs).to_dict() for name, outputs in systems.items()}
+    if data.task is not None:
+        for name, outputs in systems.items():
+            rows[name][TASKS[data.task].metric_name] = TASKS[data.task].metric(outputs, targets)
+    intervals = {name: judges[name].confidence_intervals(outputs, pairs) for name, outputs in systems.items()}
+    console.print(metrics_table(title, rows, intervals))
+    console.print(f"{len(pairs)} rows; in brackets the 95 % interval, bootstrap over the rows")
+    if data.bank is not None:
+        beyond = "" if miss is None else f"; a rank of {miss} or more counts as {miss}"
+        by = "" if hubs is None else "; the lattice's by CSLS"
+        console.print(f"ranks are 0-based, among {len(data.bank.texts)} candidate texts{beyond}{by}")
+
+
+def print_decoded(data: PairData, pairs: PairSet, outputs: Tensor, top: int = 5) -> None:
+    """Print the nearest texts of (N, E out) outputs for some pairs, where the data has texts."""
+    if data.bank is None or not pairs.input_texts:
+        return
+    found = [[match.text for match in row] for row in NearestTexts(data.bank.texts, data.bank.embeddings)(outputs, top)]
+    rows = list(zip(pairs.input_texts, pairs.target_texts, found, strict=True))
+    console.print(examples_table(f"{len(pairs)} test examples, decoded", rows))

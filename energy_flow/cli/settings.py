@@ -1,0 +1,169 @@
+"""The configuration of a command: groups of options, and what they start from.
+
+What is set counts in this order, the later over the earlier: preset, data set (its widths, and what a task needs),
+`--config` file, options. A run that goes on starts from its own configuration, and what preset and file say is held
+against it as options are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NoReturn
+
+import tyro
+
+from ..config import PRESETS, EnergyConfig, create_config
+from ..config.base_config import read_fields
+from ..config.energy_config import GROUPS, MODEL_FIELDS
+from ..config.fields import (
+    CarrierFields,
+    EnergyFields,
+    ExecutionFields,
+    LatticeFields,
+    LossFields,
+    RunFields,
+    TrainingFields,
+)
+from ..data import PairData, load_data
+from ..data.sources import SHIPPED, data_settings
+from ..training.model_folder import CONFIG
+from ..training.run.folder_lock import refuse_if_in_use
+from ..training.run.opening import MAY_GROW, require_writable
+from ..utils import DeviceManager
+
+cached_data = lru_cache(maxsize=1)(load_data)  # the parser and the command ask for the same
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """Options of every field that says what a model is and how it is trained, in groups."""
+
+    lattice: tyro.conf.OmitArgPrefixes[LatticeFields] = field(default_factory=LatticeFields)
+    energy: tyro.conf.OmitArgPrefixes[EnergyFields] = field(default_factory=EnergyFields)
+    carrier: tyro.conf.OmitArgPrefixes[CarrierFields] = field(default_factory=CarrierFields)
+    training: tyro.conf.OmitArgPrefixes[TrainingFields] = field(default_factory=TrainingFields)
+    loss: tyro.conf.OmitArgPrefixes[LossFields] = field(default_factory=LossFields)
+    execution: tyro.conf.OmitArgPrefixes[ExecutionFields] = field(default_factory=ExecutionFields)
+
+
+def in_groups(config: EnergyConfig) -> dict[str, Any]:
+    """The values of a configuration by their groups; those of the run stay a mapping."""
+    found = {name: {one.name: getattr(config, one.name) for one in fields(group)} for name, group in GROUPS.items()}
+    return {name: values if name == "run" else GROUPS[name](**values) for name, values in found.items()}
+
+
+def together(options: ModelOptions, run: RunFields) -> EnergyConfig:
+    """The configuration that the groups say.
+
+    Raises:
+        ValueError: a value does not fit.
+    """
+    groups = [getattr(options, name) for name in GROUPS if name != "run"]
+    values = {one.name: getattr(group, one.name) for group in groups for one in fields(group)}
+    return EnergyConfig(**values, **{one.name: getattr(run, one.name) for one in fields(RunFields)})
+
+
+@dataclass(frozen=True)
+class Early:
+    """What is read before the other options, as it decides their defaults."""
+
+    preset: str | None
+    config: Path | None
+    data: str
+    device: str
+    run: Path | None
+    resume: str | None
+    init_from: Path | None
+
+
+def read_early(arguments: Sequence[str]) -> Early:
+    """Find the options that decide the defaults of the others.
+
+    Raises:
+        ValueError: one of them has no value.
+    """
+    parser = _Parser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--preset")
+    parser.add_argument("--config", type=Path)
+    parser.add_argument("--data", default=SHIPPED)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--run", "--run-folder", type=Path)
+    parser.add_argument("--resume")
+    parser.add_argument("--init-from", type=Path)
+    known, _ = parser.parse_known_args([one.replace("_", "-") if one.startswith("--") else one for one in arguments])
+    return Early(**vars(known))
+
+
+def defaults_of_training(early: Early) -> EnergyConfig:
+    """The configuration that preset, data set, file, and the run or the weights that are gone on with, give.
+
+    Raises:
+        ValueError: one of them cannot be used.
+    """
+    given = read_fields(early.config, EnergyConfig) if early.config else {}
+    if early.preset is not None:
+        create_config(early.preset)  # names those that there are
+    if early.run is not None:
+        require_writable(early.run)
+        refuse_if_in_use(early.run)
+    going_on = _configuration_that_goes_on(early)
+    if going_on is not None:
+        return _held_against(going_on, early, given)
+    data = cached_data(early.data)
+    if early.init_from is not None:
+        return _from_weights(early, data, given)
+    preset = early.preset or ("tiny" if DeviceManager(early.device).device.type == "cpu" else "debug")
+    return create_config(preset, **(data_settings(data) | given))
+
+
+def _configuration_that_goes_on(early: Early) -> Path | None:
+    if early.resume is None or early.run is None:
+        return None
+    folder = early.run if early.resume == "auto" else Path(early.resume)
+    return folder / CONFIG if (folder / CONFIG).is_file() else None
+
+
+def _held_against(path: Path, early: Early, given: dict[str, Any]) -> EnergyConfig:
+    """The run's own configuration with what preset and file say otherwise, which the run then refuses by name."""
+    own = EnergyConfig.load(path)
+    preset = {} if early.preset is None else PRESETS[early.preset] | data_settings(cached_data(early.data))
+    said = preset | given
+    for name in MAY_GROW:
+        if name in said and said[name] < getattr(own, name):
+            print(
+                f"{name} stays {getattr(own, name)}, as planned; preset or --config say {said[name]}", file=sys.stderr
+            )
+            del said[name]
+    return own.replace(**said)
+
+
+def _from_weights(early: Early, data: PairData, given: dict[str, Any]) -> EnergyConfig:
+    """The model is that of the weights; how it is trained is the preset's where there is one, else as it was."""
+    assert early.init_from is not None
+    if not (early.init_from / CONFIG).is_file():
+        raise ValueError(f"--init-from {early.init_from}: no {CONFIG} there; give a model folder, such as RUN/best")
+    weights = EnergyConfig.load(early.init_from / CONFIG)
+    wanted = data_settings(data)
+    for name in ("input_embedding_dim", "output_embedding_dim"):
+        if wanted[name] != getattr(weights, name):
+            raise ValueError(
+                f"{name} = {wanted[name]} in {data.name}, and {getattr(weights, name)} in {early.init_from}; give data "
+                "of the widths that the weights were trained on"
+            )
+    base = weights if early.preset is None else create_config(early.preset)
+    model = {name: getattr(weights, name) for name in MODEL_FIELDS}
+    training = {name: value for name, value in wanted.items() if name not in MODEL_FIELDS}
+    return base.replace(**(training | {"freeze": ()} | model | given))
+
+
+class _Parser(argparse.ArgumentParser):
+    """Complains in one line, where argparse would print its usage and leave."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what it complains of."""
+        raise ValueError(message.removeprefix("argument "))
