@@ -151,7 +151,7 @@ def test_nothing_recompiles_after_the_warm_up(monkeypatch) -> None:
     trainer = EnergyTrainer(build_model(config, seed=1, dtype=torch.float32), config)
     compiled: list[int] = []
     rows: set[int] = set()
-    inner = trainer._run_epoch
+    inner = trainer._loop._run_epoch
 
     def counted(*arguments):
         inner(*arguments)
@@ -164,7 +164,7 @@ def test_nothing_recompiles_after_the_warm_up(monkeypatch) -> None:
         rows.update(result.stats.live.sum(1).tolist())
         return result
 
-    monkeypatch.setattr(trainer, "_run_epoch", counted)
+    monkeypatch.setattr(trainer._loop, "_run_epoch", counted)
     monkeypatch.setattr(trainer.processor, "run", watched)
     before = counters["stats"]["unique_graphs"]
     trainer.fit(data())
@@ -232,7 +232,7 @@ def test_checkpointing_goes_by_the_memory_there_is(monkeypatch) -> None:
 @pytest.mark.parametrize("checkpointed", [False, True])
 def test_kept_bytes_are_what_is_kept(checkpointed: bool) -> None:
     """The prediction against every storage alive after a forward pass; the launch keeps a little less."""
-    from activation_memory import measure
+    from benchmarks.speed.activation_memory import measure
 
     config = create_config(
         "debug", carrier_hidden_size=256, initial_steps=9, precision="bfloat16", max_spawn_per_step=0

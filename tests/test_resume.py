@@ -23,7 +23,6 @@ from energy_flow.data import PairData
 from energy_flow.training import EnergyTrainer, TrainingStopped
 from energy_flow.training.run import checkpoint_files, run_state
 from energy_flow.training.run.checkpoint_store import CheckpointStore
-from energy_flow.training.run.signals import StopSignals
 
 from .resume_worker import config, data
 
@@ -253,14 +252,6 @@ def test_a_second_fit_is_a_run_of_its_own(tmp_path) -> None:
     assert [line["step"] for line in metrics(tmp_path / "run")] == [1, 2, 3, 4]
 
 
-def test_a_stop_is_forgotten_by_the_next_run() -> None:
-    stops = StopSignals()
-    with stops:
-        stops.received = "SIGTERM"
-    with stops:
-        assert stops.received is None
-
-
 def test_the_newest_few_are_kept_and_nothing_half_written(tmp_path) -> None:
     leftover = tmp_path / "run" / "checkpoints" / ".step-000000003.77.tmp"
     train(tmp_path / "run", checkpoint_every=2, keep_checkpoints=2)
@@ -309,25 +300,6 @@ def test_the_best_weights_are_the_best_by_the_chosen_figure(tmp_path, by: str) -
     figures = [report.validation_loss if by == "loss" else getattr(report.validation, by) for report in result.epochs]
     wanted = min(figures) if by in ("loss", "median_rank") else max(figures)
     assert result.best_epoch == 1 + figures.index(wanted)
-
-
-@pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
-def test_signals_are_noted_once_and_end_the_process_the_second_time() -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    with StopSignals() as stops:
-        assert stops.received is None
-        os.kill(os.getpid(), signal.SIGUSR1)
-        assert stops.received == "SIGUSR1"
-    assert signal.getsignal(signal.SIGTERM) is before
-    code = (
-        "import os, signal\n"
-        "from energy_flow.training.run.signals import StopSignals\n"
-        "with StopSignals():\n"
-        "    os.kill(os.getpid(), signal.SIGTERM); print('noted', flush=True)\n"
-        "    os.kill(os.getpid(), signal.SIGINT); print('not reached')\n"
-    )
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (ran.returncode, ran.stdout) == (128 + signal.SIGINT, "noted\n")
 
 
 def test_a_finished_run_is_judged_again_with_other_free_options(tmp_path, capsys) -> None:

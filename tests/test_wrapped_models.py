@@ -55,4 +55,4 @@ def test_anything_else_is_refused_in_one_line(model) -> None:
 
 def test_a_wrapped_model_of_another_configuration_is_refused() -> None:
     with pytest.raises(ValueError, match="config differs"):
-        EnergyTrainer(torch.compile(create_processor(SMALL)), SMALL.replace(seed=1))
+        EnergyTrainer(torch.compile(create_processor(SMALL)), SMALL.replace(lattice_depth=5))

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from energy_flow.training.observers import Example, Figures
 
 from benchmarks.common import parser_for, publish
 from benchmarks.learning.baselines import ridge
@@ -21,6 +20,7 @@ from energy_flow.core import create_processor
 from energy_flow.data import TASKS, make_task
 from energy_flow.data.sources import data_settings
 from energy_flow.training import EnergyTrainer
+from energy_flow.training.run.observers import Example, Figures
 
 BATCH = 128
 CONFIG: dict[str, Any] = {

@@ -18,7 +18,6 @@ from multiprocessing.queues import SimpleQueue
 from typing import NamedTuple
 
 import torch
-from energy_flow.training.observers import Example, Figures
 
 from benchmarks.common import parser_for, publish, spread
 from energy_flow.config import create_tiny_config
@@ -26,6 +25,7 @@ from energy_flow.core import create_processor
 from energy_flow.data import PairSet, load_shipped
 from energy_flow.distributed import Ranks, joined_ranks
 from energy_flow.training import EnergyTrainer
+from energy_flow.training.run.observers import Example, Figures
 from energy_flow.utils import DeviceManager
 
 COLUMNS = ("processes", "seconds a step, median", "least", "most", "beside one process", "largest difference of a loss")

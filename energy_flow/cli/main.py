@@ -7,7 +7,9 @@ import importlib
 import io
 import os
 import re
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -87,13 +89,13 @@ def parse(arguments: Sequence[str]) -> Any:
     if name in CONFIGURED:
         default = CONFIGURED[name].with_defaults(rest)
         prog = f"energy-flow {name}"
-        command = _one_line_errors(lambda: tyro.cli(type(default), prog=prog, args=rest, default=default))
-    else:
-        commands = DATA_COMMANDS if name == "data" else COMMANDS
-        prog, rest = ("energy-flow data", rest) if name == "data" else ("energy-flow", arguments)
-        return _one_line_errors(lambda: subcommand_cli_from_dict(commands, prog=prog, args=rest or ["--help"]))
-    command.check()
-    return command
+        command = _in_lines(lambda: tyro.cli(type(default), prog=prog, args=rest, default=default))
+        command.check()
+        return command
+    commands, prog = COMMANDS, "energy-flow"
+    if name == "data":
+        commands, prog, arguments = DATA_COMMANDS, "energy-flow data", rest
+    return _in_lines(lambda: subcommand_cli_from_dict(commands, prog=prog, args=arguments or ["--help"]))
 
 
 def _import_first(arguments: list[str]) -> list[str]:
@@ -107,14 +109,27 @@ def _import_first(arguments: list[str]) -> list[str]:
     return arguments
 
 
-def _one_line_errors(parse_arguments: Callable[[], Any]) -> Any:
-    """Turn tyro's boxed complaints into one line."""
-    said = io.StringIO()
+class _Shown(io.StringIO):
+    """What is printed, kept; whoever prints may ask it what the real output can show."""
+
+    encoding = property(lambda self: sys.__stdout__.encoding if sys.__stdout__ else "utf-8")  # type: ignore[assignment]
+
+    def isatty(self) -> bool:
+        """Whether a terminal will show it."""
+        return sys.__stdout__ is not None and sys.__stdout__.isatty()
+
+
+def _in_lines(parse_arguments: Callable[[], Any]) -> Any:
+    """Turn tyro's boxed complaints into one line, and wrap the words above its boxes of options as those are."""
+    said, shown = io.StringIO(), _Shown()
     try:
-        with contextlib.redirect_stderr(said):
+        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(shown):
             return parse_arguments()
     except SystemExit as stop:
         if stop.code != 2:
+            width = shutil.get_terminal_size().columns
+            lines = shown.getvalue().splitlines()
+            print("\n".join(textwrap.fill(line, width) if line[:1].isalpha() else line for line in lines))
             raise
         words = re.sub("[╭╮╰╯│─┌┐└┘]", " ", said.getvalue()).split("For full helptext")[0].split()
         raise ValueError(re.sub(r"^\w+ (error|options) (Error parsing settings: )?", "", " ".join(words))) from None

@@ -7,6 +7,7 @@ import dataclasses
 import difflib
 import json
 import math
+import os
 import types
 import typing
 from collections.abc import Iterable
@@ -70,9 +71,15 @@ class BaseConfig:
         return cls.from_dict(_parse_yaml(text))
 
     def save(self, path: str | Path) -> None:
-        """Write the configuration to a `.json`, `.yaml` or `.yml` file."""
+        """Write the configuration to a `.json`, `.yaml` or `.yml` file, whole or not at all."""
         path = Path(path)
-        path.write_text(self.to_yaml() if _is_yaml(path) else self.to_json(), encoding="utf-8")
+        text = self.to_yaml() if _is_yaml(path) else self.to_json()
+        beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            beside.write_text(text, encoding="utf-8", newline="\n")
+            os.replace(beside, path)
+        finally:
+            beside.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import torch
 
 from .logging import logger
+from .memory_limit import container_limit
 
 
 class MemoryReport(NamedTuple):
@@ -23,7 +24,7 @@ class MemoryReport(NamedTuple):
 
     used: int
     peak: int
-    total: int | None  # None where it is not known
+    total: int | None  # that there is, or that a container allows; None where it is not known
 
 
 NEARLY_FULL = 0.92  # share of the device's memory from which on it is said aloud
@@ -214,7 +215,7 @@ def _process_memory() -> MemoryReport:
     unit = 1 if sys.platform == "darwin" else 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
     page = os.sysconf("SC_PAGE_SIZE")
-    total = os.sysconf("SC_PHYS_PAGES") * page
+    total = min(os.sysconf("SC_PHYS_PAGES") * page, container_limit() or sys.maxsize)
     statm = Path("/proc/self/statm")
     used = int(statm.read_text().split()[1]) * page if statm.exists() else peak
     return MemoryReport(used, max(peak, used), total)

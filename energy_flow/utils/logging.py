@@ -86,6 +86,13 @@ class JsonLinesHandler(logging.FileHandler):
         super().__init__(path, encoding="utf-8", delay=True)
         self._complained = False
 
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record; the file is opened with the first."""
+        try:
+            super().emit(record)
+        except OSError:
+            self.handleError(record)
+
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (logging's name)
         """Complain once."""
         if not self._complained:

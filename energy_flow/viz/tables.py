@@ -50,7 +50,7 @@ def cost_table(title: str, parameters: Mapping[str, int], flops: Mapping[str, in
     table = Table("part", "parameters", "forward FLOPs per flow-step", title=Text(title), title_justify="left")
     for part, count in parameters.items():
         work = flops.get(part, 0)
-        table.add_row(part, f"{count:,}", f"{work:,} per sample" if part == "faces" else f"{work:,}")
+        table.add_row(Text(part), f"{count:,}", f"{work:,} per sample" if part == "faces" else f"{work:,}")
     table.add_section()
     table.add_row("all", f"{sum(parameters.values()):,}", f"{sum(flops.values()) - flops.get('faces', 0):,}")
     return table

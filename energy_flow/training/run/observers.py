@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -58,6 +59,8 @@ class Observers:
                     type(error).__name__,
                     error,
                 )
+                with contextlib.suppress(Exception):
+                    observer.close()
 
     def close(self) -> None:
         """The run has ended."""

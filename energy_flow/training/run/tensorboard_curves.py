@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,8 @@ class TensorBoardCurves:
     def __init__(self, folder: Path, step: int = 0) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
+        self._hook = threading.excepthook
+        threading.excepthook = self._say_nothing_of_the_disk
         self._writer = SummaryWriter(str(folder), purge_step=step + 1 if folder.exists() else None)
 
     def start(self, total_steps: int) -> None:
@@ -34,7 +37,15 @@ class TensorBoardCurves:
 
     def close(self) -> None:
         """Bring everything to the disk."""
-        self._writer.close()
+        try:
+            self._writer.close()
+        finally:
+            threading.excepthook = self._hook
+
+    def _say_nothing_of_the_disk(self, failed: threading.ExceptHookArgs) -> None:
+        """TensorBoard's thread prints a traceback where the disk is full; the writer's next call raises it here."""
+        if not (isinstance(failed.exc_value, OSError) and type(failed.thread).__module__.startswith("tensorboard")):
+            self._hook(failed)
 
     def _write(self, kind: str, record: Figures) -> None:
         for name, value in record.items():

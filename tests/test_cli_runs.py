@@ -1,0 +1,303 @@
+"""The command line and its runs: options are checked before work, files of any editor are read, and what is written is
+where it should be."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from energy_flow import __version__
+from energy_flow.cli import main, parse
+from energy_flow.config import EnergyConfig
+from energy_flow.config.base_config import read_fields
+from energy_flow.training.run.folder_lock import FolderLock
+from energy_flow.utils.memory_limit import container_limit
+
+ROOT = Path(__file__).parent.parent
+SMALL = (
+    "lattice_width: 6\nlattice_height: 6\nlattice_depth: 5\nsites: [2, 2]\nenergy_dim: 8\ncarrier_hidden_size: 16\n"
+    "neuron_hidden_dim: 8\nneuron_output_dim: 8\nmax_active_flows: 12\nbatch_size: 8\nepochs: 2\n"
+)
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch) -> Path:
+    """A folder with pairs, other pairs, inputs and a small configuration, entered."""
+    monkeypatch.chdir(tmp_path)
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.nn.functional.normalize(torch.randn(100, 16, generator=generator))
+    save_file({"inputs": inputs, "targets": inputs.roll(1, 1)}, "d.safetensors")
+    save_file({"inputs": inputs.flip(0) * 4, "targets": inputs.roll(2, 1)}, "other.safetensors")
+    save_file({"inputs": torch.randn(5, 16, generator=generator)}, "in5.safetensors")
+    Path("small.yaml").write_text(SMALL)
+    return tmp_path
+
+
+BASE = "train --preset tiny --config small.yaml --device cpu --data d.safetensors"
+
+
+def run(command: str) -> None:
+    main(command.split())
+
+
+def refused(command: str, capsys, code: int = 2) -> str:
+    with pytest.raises(SystemExit) as stop:
+        run(command)
+    error = capsys.readouterr().err
+    assert stop.value.code == code, error
+    assert error.count("\n") == 1, error
+    return error
+
+
+def test_a_run_forks_from_the_command_line(place, capsys) -> None:
+    run(f"{BASE} --run first")
+    run(f"{BASE} --run second --resume first/checkpoints/step-000000020")
+    assert (place / "second" / "best" / "model.safetensors").exists()
+    assert "no such checkpoint; there are step-000000010, step-000000020 in first" in refused(
+        f"{BASE} --run first --resume no/such/folder", capsys
+    )
+    assert "first is no checkpoint: give one of those there are" in refused(
+        f"{BASE} --run first --resume first", capsys
+    )
+    assert "best holds weights alone" in refused(f"{BASE} --run third --resume first/best", capsys)
+
+
+def test_preset_and_file_are_held_against_the_run_as_options_are(place, capsys) -> None:
+    run(f"{BASE} --run r")
+    (place / "changed.yaml").write_text(SMALL.replace("batch_size: 8", "batch_size: 16") + "learning_rate: 0.01\n")
+    again = "train --device cpu --data d.safetensors --run r --resume auto"
+    assert "learning_rate = 0.01 (was 0.0005)" in refused(f"{BASE} --run r --resume auto --learning-rate 0.01", capsys)
+    error = refused(f"{again} --config changed.yaml", capsys)
+    assert "batch_size = 16 (was 8), learning_rate = 0.01 (was 0.0005)" in error
+    assert "preset = 'tinny'" in refused(f"{again} --preset tinny", capsys)
+    assert "lattice_width = 20 (was 6)" in refused(f"{again} --preset debug", capsys)
+    before = json.loads((place / "r" / "config.json").read_text())
+    run(f"{BASE} --run r --resume auto")  # the same command goes on
+    run(f"{again} --epochs 3")
+    after = json.loads((place / "r" / "config.json").read_text())
+    assert after == before | {"epochs": 3}
+    run(f"{BASE} --run r --resume auto")  # the file's two epochs are no wish to stop: three stay planned
+    assert "epochs stays 3, as planned; preset or --config say 2" in capsys.readouterr().err
+    kinds = [json.loads(line) for line in (place / "r" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in kinds if line["kind"] == "validation"] == [1, 2, 3]
+
+
+def test_a_run_starts_from_weights_with_frozen_parts(place, capsys) -> None:
+    run(f"{BASE} --run r")
+    run("train --device cpu --data other.safetensors --init-from r/best --freeze mapper carrier --run tuned")
+    first, tuned = (load_file(Path(name) / "last" / "model.safetensors") for name in ("r", "tuned"))
+    best = load_file(Path("r/best/model.safetensors"))
+    assert torch.equal(tuned["mapper.input_weight"], best["mapper.input_weight"])
+    assert torch.equal(tuned["carrier.gru.weight_hh_l0"], best["carrier.gru.weight_hh_l0"])
+    assert not torch.equal(tuned["neuron.perceive.weight"], best["neuron.perceive.weight"])
+    assert float(tuned["mapper.input_rms"] / first["mapper.input_rms"]) == pytest.approx(4, rel=0.05)
+    options = "--device cpu --data other.safetensors --init-from r/best --batch-size 4"
+    settings = parse(["train", *options.split()]).settings
+    assert (settings.lattice_width, settings.batch_size, settings.freeze) == (6, 4, ())
+    assert "384 in wordnet-minilm, and 16 in r/best" in refused("train --init-from r/best", capsys)
+    assert "no part or parameter of this name" in refused(f"{BASE} --run x --freeze maper", capsys)
+    assert "give one of them" in refused(f"{BASE} --run r --resume auto --init-from r/best", capsys)
+
+
+def test_the_folder_that_another_process_trains_in_is_refused(place, capsys) -> None:
+    run(f"{BASE} --run r")
+    lock = FolderLock(place / "r")
+    lock.acquire()
+    assert "run folder r is in use by process" in refused(f"{BASE} --run r --resume auto", capsys)
+    lock.release()
+
+
+def test_runs_without_a_folder_get_their_own(place, monkeypatch) -> None:
+    monkeypatch.setattr("energy_flow.training.run.opening.time.strftime", lambda *_: "20260101-000000")
+    for _ in range(2):
+        run(f"{BASE} --epochs 1")
+    assert sorted(path.name for path in Path("runs").iterdir()) == ["20260101-000000", "20260101-000000-2"]
+
+
+def test_a_run_that_never_began_leaves_no_folder(place, capsys) -> None:
+    save_file({"inputs": torch.randn(100, 16), "targets": torch.zeros(100, 16)}, "d.safetensors")
+    assert "rows of zeros" in refused(BASE, capsys)
+    assert not list(Path("runs").iterdir())
+
+
+def test_the_last_weights_that_are_not_on_the_disk_have_a_code_of_their_own(place, monkeypatch, capsys) -> None:
+    from energy_flow.training import training_loop
+
+    def full(processor, folder) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(training_loop, "save_model", full)
+    error = refused(f"{BASE} --run r", capsys, code=74)
+    assert "the last and best weights could not be written to r: best is not on the disk" in error
+
+
+def test_what_follows_training_cannot_fail_it(place, monkeypatch, capsys) -> None:
+    run(f"{BASE} --run r --examples 0")
+    assert "lattice" in capsys.readouterr().out
+    assert "--examples -1; give 0 or more" in refused(f"{BASE} --run s --examples -1", capsys)
+    monkeypatch.setattr("energy_flow.cli.train.print_scores", lambda *_: 1 / 0)
+    run(f"{BASE} --run s")
+    said = " ".join(capsys.readouterr().out.split())
+    assert "the run is whole in s, but its test split was not judged (ZeroDivisionError" in said
+
+
+def test_embeddings_in_embeddings_out(place, capsys) -> None:
+    run(f"{BASE} --run r")
+    for data in ("", " --data d.safetensors"):
+        run(f"predict r/best{data} --inputs in5.safetensors --output out.safetensors")
+        assert load_file("out.safetensors")["outputs"].shape == (5, 16)
+        Path("out.safetensors").unlink()
+    assert "nothing to decode to" in refused("predict r/best --inputs in5.safetensors", capsys)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("--output nowhere.safetensors/x/out.safetensors --data d.safetensors", ""),
+        ("--output d.safetensors/out.safetensors", "folder of --output d.safetensors: d.safetensors is a file"),
+        ("--output .", "--output . is a folder; give the path of a file"),
+        ("--examples -3", "--examples -3; give 0 or more"),
+        ("--top 0", "--top 0; give at least 1"),
+    ],
+)
+def test_predict_checks_its_options_before_the_model_runs(place, monkeypatch, capsys, options: str, words: str) -> None:
+    monkeypatch.setattr("energy_flow.cli.predict.load_trainer", lambda *_: pytest.fail("the model was loaded"))
+    if not words:
+        Path("nowhere.safetensors").write_text("a file")
+        words = "nowhere.safetensors is a file"
+    assert words in refused(f"predict r/best --inputs in5.safetensors {options}", capsys)
+
+
+@pytest.mark.parametrize("option", ["--preset", "--config", "--data", "--device", "--run", "--resume", "--init-from"])
+def test_an_option_without_its_value_is_one_line(option: str, place, capsys) -> None:
+    assert f"{option}" in refused(f"train {option}", capsys)
+    assert "expected one argument" in refused(f"train {option}", capsys)
+
+
+def test_the_version_is_told(capsys) -> None:
+    with pytest.raises(SystemExit) as stop:
+        run("--version")
+    assert (stop.value.code, capsys.readouterr().out) == (0, f"energy-flow {__version__}\n")
+
+
+@pytest.mark.parametrize(
+    "command", ["train", "info", "evaluate", "predict", "data embed", "data build", "train-decoder"]
+)
+def test_the_help_fits_a_terminal_of_80_columns(command: str, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        run(f"{command} --help")
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= 80
+    if command == "train":
+        for group in ("run", "lattice", "energy", "carrier", "training", "loss", "execution"):
+            assert f"─ {group} options ─" in printed
+
+
+def test_modules_of_the_users_are_imported_first(place, capsys) -> None:
+    (place / "my_parts.py").write_text("print('imported')\n")
+    with pytest.raises(SystemExit):
+        run("--import my_parts --version")
+    assert capsys.readouterr().out.startswith("imported")
+    assert "--import: expected one argument" in refused("--import", capsys)
+    assert "no_such_module" in refused("--import no_such_module info", capsys)
+
+
+# The files of a configuration
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "value"),
+    [
+        ("compile: off", "compile", "off"),
+        ("compile: no", "compile", "off"),
+        ("checkpointing: on", "checkpointing", "on"),
+        ("checkpointing: yes", "checkpointing", "on"),
+        ("compile: graphs", "compile", "graphs"),
+    ],
+)
+def test_yamls_booleans_are_the_documented_words(tmp_path, text: str, field: str, value: str) -> None:
+    (tmp_path / "c.yaml").write_text(text)
+    settings = parse(["info", "--preset", "tiny", "--config", str(tmp_path / "c.yaml")]).settings
+    assert getattr(settings, field) == value
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("name", ["c.yaml", "c.json"])
+def test_a_configuration_is_read_in_the_encodings_of_editors_and_shells(tmp_path, encoding: str, name: str) -> None:
+    text = '{"batch_size": 8}' if name.endswith("json") else "batch_size: 8\n"
+    mark = "\ufeff" if encoding in ("utf-16-le", "utf-16-be") else ""
+    (tmp_path / name).write_bytes((mark + text).encode(encoding))
+    assert read_fields(tmp_path / name, EnergyConfig) == {"batch_size": 8}
+
+
+def test_a_file_of_another_encoding_is_named(tmp_path) -> None:
+    (tmp_path / "c.yaml").write_bytes("# größe\nbatch_size: 8\n".encode("cp1252"))
+    with pytest.raises(ValueError, match=r"c.yaml: byte 4 is not utf-8; save the file as UTF-8"):
+        read_fields(tmp_path / "c.yaml", EnergyConfig)
+
+
+@pytest.mark.parametrize(("name", "text"), [("c.yaml", "seed: 1\nseed: 2\n"), ("c.json", '{"seed": 1, "seed": 2}')])
+def test_a_field_that_stands_there_twice_is_named(tmp_path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=f"{name}: seed stands there twice; leave one of them"):
+        read_fields(tmp_path / name, EnergyConfig)
+
+
+def test_the_seed_of_the_weights_leaves_the_rows_of_a_task_as_they_are() -> None:
+    from energy_flow.cli.settings import cached_data
+
+    rows = []
+    for options in ("--seed 0", "--seed 3", "--seed 3 --data-seed 3"):
+        settings = parse(f"train --preset tiny --data rotation {options}".split()).settings
+        rows.append(cached_data("rotation", settings.data_seed).test.inputs)
+    assert torch.equal(rows[0], rows[1])
+    assert not torch.equal(rows[0], rows[2])
+    old = settings.to_dict() | {"seed": 5}
+    del old["data_seed"]
+    assert EnergyConfig.from_dict(old).data_seed == 5  # one seed was both in version 0.1
+
+
+def test_the_memory_of_a_container_counts_as_the_memory_there_is(tmp_path) -> None:
+    groups, membership = tmp_path / "cgroup", tmp_path / "self"
+    for folder, limit in (("", "max"), ("slice", "9000"), ("slice/job", "max"), ("slice/job/step", "7000")):
+        (groups / folder).mkdir(parents=True, exist_ok=True)
+        (groups / folder / "memory.max").write_text(f"{limit}\n")
+    membership.write_text("0::/slice/job/step\n")
+    assert container_limit(groups, membership) == 7000
+    membership.write_text("0::/slice/job\n")
+    assert container_limit(groups, membership) == 9000
+    membership.write_text("0::/\n")
+    assert container_limit(groups, membership) is None
+    (groups / "memory" / "docker").mkdir(parents=True)
+    (groups / "memory" / "docker" / "memory.limit_in_bytes").write_text("5000\n")
+    membership.write_text("5:cpu,cpuacct:/docker\n4:memory:/docker\n")
+    assert container_limit(groups, membership) == 5000
+    assert container_limit(tmp_path / "none", tmp_path / "neither") is None
+
+
+def test_two_processes_in_one_folder(place) -> None:
+    """The same command twice at once: one trains, the other says who does."""
+    command = [sys.executable, "-m", "energy_flow", *f"{BASE} --epochs 30 --run r --resume auto".split()]
+    first = subprocess.Popen(
+        command, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=in_root()
+    )
+    while not list(place.glob("r/run-owner.json")) and first.poll() is None:
+        threading.Event().wait(0.05)
+    second = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False, env=in_root())
+    first.communicate()
+    assert (first.returncode, second.returncode) == (0, 2), second.stderr
+    assert f"in use by process {first.pid} on" in second.stderr
+
+
+def in_root() -> dict[str, str]:
+    import os
+
+    return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
