@@ -1,10 +1,10 @@
 """Does a run that is cut again and again, in every way, end with the bits of one that was not cut?
 
-A run of 2 000 steps, in a process of its own, is disturbed at a random moment: killed (SIGKILL), asked to stop (SIGINT,
-SIGTERM), asked twice (SIGINT, SIGINT), its disk is full for a while, or its lock is stolen. Then it is started again, as
-a requeued job would be (`resume_from="auto"`), until it is finished. Its weights, moments, averages and metrics must be
-those of a run that was left alone. With averaged weights, looks at the validation set within the epochs, and a checkpoint
-every 25 steps. POSIX only.
+A run of 2 000 steps, in a process of its own, is disturbed at a random moment: killed (SIGKILL), asked to stop
+(SIGINT, SIGTERM), asked twice (SIGINT, SIGINT), its disk is full for a while, or its lock is stolen. Then it is started
+again, as a requeued job would be (`resume_from="auto"`), until it is finished. Its weights, moments, averages and
+metrics must be those of a run that was left alone. With averaged weights, looks at the validation set within the
+epochs, and a checkpoint every 25 steps. POSIX only.
 
     python -m benchmarks.reliability.soak [--cuts 40] [--steps 2000]
 """
