@@ -11,7 +11,6 @@ epochs, and a checkpoint every 25 steps. POSIX only.
 
 from __future__ import annotations
 
-import collections
 import json
 import os
 import random
@@ -51,7 +50,8 @@ def config(steps: int) -> EnergyConfig:
 def data() -> PairData:
     generator = torch.Generator().manual_seed(0)
     inputs, weights = torch.randn(440, 12, generator=generator), torch.randn(12, 8, generator=generator)
-    return PairData("toy", *(PairSet(rows, rows @ weights) for rows in inputs.split((400, 20, 20))))
+    one, two, three = (PairSet(rows, rows @ weights) for rows in inputs.split((400, 20, 20)))
+    return PairData("toy", one, two, three)
 
 
 def train(run: Path, steps: int) -> None:
@@ -108,7 +108,8 @@ def disturb(process: subprocess.Popen[str], run: Path, way: str) -> None:
 
 def soak(run: Path, steps: int, cuts: int) -> tuple[dict[str, int], int, int]:
     """Cut a run so often, then let it end; how often in each way, how often it was started, and what was damaged."""
-    moments, done, starts, passed_over = random.Random(0), collections.Counter(dict.fromkeys(WAYS, 0)), 0, 0
+    moments, starts, passed_over = random.Random(0), 0, 0
+    done: dict[str, int] = dict.fromkeys(WAYS, 0)
     plan = [WAYS[number % len(WAYS)] for number in range(cuts)]
     moments.shuffle(plan)
     while True:

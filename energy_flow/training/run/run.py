@@ -110,12 +110,13 @@ class Run:
             ValueError: the folder is in use, cannot be written, or its disk is full.
         """
         with contextlib.ExitStack() as stack:
+            stack.enter_context(self.signals)
+            self.signals.awaited = "the first step"
             self.ranks.from_first(partial(self._take, state, weight_bytes, stack))
             self._started = self._checkpointed = time.perf_counter()
             self._saved = ((-1, -1), self.opening.checkpoint)
             if self._saved[1] is not None:
                 self.signals.saved = f"{self._saved[1].name} is on the disk"
-            stack.enter_context(self.signals)
             yield
 
     def tell(self, tell: Callable[[Observer], object]) -> None:
