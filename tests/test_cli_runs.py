@@ -283,6 +283,7 @@ def test_the_memory_of_a_container_counts_as_the_memory_there_is(tmp_path) -> No
     assert container_limit(tmp_path / "none", tmp_path / "neither") is None
 
 
+@pytest.mark.slow
 def test_two_processes_in_one_folder(place) -> None:
     """The same command twice at once: one trains, the other says who does."""
     command = [sys.executable, "-m", "energy_flow", *f"{BASE} --epochs 30 --run r --resume auto".split()]

@@ -143,6 +143,7 @@ def test_compiled_equals_eager_in_float32() -> None:
 
 @needs_compiler
 @compiling
+@pytest.mark.slow
 def test_nothing_recompiles_after_the_warm_up(monkeypatch) -> None:
     """Two epochs warm up, with their validations; in the next, flows die and are born, and nothing is compiled."""
     config = SMALL.replace(

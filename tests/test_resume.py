@@ -78,7 +78,7 @@ CUTS = {  # fields of the configuration; then where the process dies
 }
 
 
-QUICK_CUTS = ("inside an epoch, two threads read ahead", "inside an accumulation, bfloat16")
+QUICK_CUTS = ("inside an accumulation, bfloat16",)
 
 
 @pytest.mark.parametrize(
@@ -326,7 +326,7 @@ def test_a_signal_saves_and_the_command_goes_on_with_resume(tmp_path) -> None:
     run = tmp_path / "run"
     command = [sys.executable, "-m", "energy_flow", "train", "--device", "cpu", "--run", str(run), "--resume", "auto"]
     command += ["--data", str(tmp_path / "pairs.safetensors")]
-    options = "--preset tiny --epochs 10 --batch-size 16 --log-every 1 --carrier-hidden-size 8 --neuron-hidden-dim 8"
+    options = "--preset tiny --epochs 3 --batch-size 16 --log-every 1 --carrier-hidden-size 8 --neuron-hidden-dim 8"
     running = subprocess.Popen(
         [*command, *options.split()], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
@@ -340,6 +340,6 @@ def test_a_signal_saves_and_the_command_goes_on_with_resume(tmp_path) -> None:
     (folder,) = (run / "checkpoints").glob("step-*")
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
-    assert f"step {int(folder.name[5:])} of 200" in " ".join(ran.stdout.split())
+    assert f"step {int(folder.name[5:])} of 60" in " ".join(ran.stdout.split())
     steps = [line["step"] for line in metrics(run) if line["kind"] == "train"]
-    assert steps == list(range(1, 201))
+    assert steps == list(range(1, 61))

@@ -30,7 +30,8 @@ def test_it_holds_where_children_start_and_are_refused() -> None:
 
 
 @pytest.mark.filterwarnings("ignore")  # torch's own, while it exports
-@pytest.mark.parametrize("children", [0, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("children", [0, 2])
 def test_an_exported_program_runs_on_other_batches_and_is_saved(children: int) -> None:
     config = BUSY.replace(max_children=children, lattice_depth=4, initial_steps=3)
     model = build_model(config, seed=2, dtype=torch.float32).eval()
