@@ -4,6 +4,8 @@ where it should be."""
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 import sys
 import threading
@@ -60,7 +62,7 @@ def test_a_run_forks_from_the_command_line(place, capsys) -> None:
     run(f"{BASE} --run first")
     run(f"{BASE} --run second --resume first/checkpoints/step-000000020")
     assert (place / "second" / "best" / "model.safetensors").exists()
-    assert "no such checkpoint; there are step-000000010, step-000000020 in first" in refused(
+    assert "no such checkpoint; there are step-000000010, step-000000020 in " in refused(
         f"{BASE} --run first --resume no/such/folder", capsys
     )
     assert "first is no checkpoint: give one of those there are" in refused(
@@ -103,7 +105,12 @@ def test_a_run_starts_from_weights_with_frozen_parts(place, capsys) -> None:
     assert (settings.lattice_width, settings.batch_size, settings.freeze) == (6, 4, ())
     assert "384 in wordnet-minilm, and 16 in r/best" in refused("train --init-from r/best", capsys)
     assert "no part or parameter of this name" in refused(f"{BASE} --run x --freeze maper", capsys)
-    assert "give one of them" in refused(f"{BASE} --run r --resume auto --init-from r/best", capsys)
+    assert "give one of them" in refused(f"{BASE} --run x --resume r/checkpoints/x --init-from r/best", capsys)
+    requeued = "train --device cpu --data other.safetensors --init-from r/best --run again --resume auto"
+    run(requeued)  # starts from the weights
+    weights = Path("again/last/model.safetensors").read_bytes()
+    run(requeued)  # goes on: it is finished
+    assert Path("again/last/model.safetensors").read_bytes() == weights
 
 
 def test_the_folder_that_another_process_trains_in_is_refused(place, capsys) -> None:
@@ -135,7 +142,7 @@ def test_the_last_weights_that_are_not_on_the_disk_have_a_code_of_their_own(plac
 
     monkeypatch.setattr(training_loop, "save_model", full)
     error = refused(f"{BASE} --run r", capsys, code=74)
-    assert "the last and best weights could not be written to r: best is not on the disk" in error
+    assert "the last and best weights are missing in " in error
 
 
 def test_what_follows_training_cannot_fail_it(place, monkeypatch, capsys) -> None:
@@ -299,6 +306,94 @@ def test_two_processes_in_one_folder(place) -> None:
 
 
 def in_root() -> dict[str, str]:
-    import os
-
     return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+
+# What a fresh pair of eyes broke
+
+
+def test_the_value_of_an_option_keeps_its_underscores(place) -> None:
+    (place / "my_config.yaml").write_text(SMALL)
+    (place / "my-config.yaml").write_text(SMALL.replace("batch_size: 8", "batch_size: 4"))
+    base = ["train", "--preset", "tiny", "--config=my_config.yaml", "--data=d.safetensors"]
+    settings = parse([*base, "--batch_size=2"]).settings
+    assert (settings.lattice_width, settings.batch_size) == (6, 2)
+    settings = parse(base).settings
+    assert settings.batch_size == 8
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a pipe in the file system")
+def test_predict_writes_files_alone(place, capsys) -> None:
+    run(f"{BASE} --run r")
+    os.mkfifo("pipe")
+    assert "is no file that can be replaced" in refused("predict r/best --inputs in5.safetensors --output pipe", capsys)
+    Path("link.safetensors").symlink_to(place / "target.safetensors")
+    for name in ("new/folder/out.safetensors", "link.safetensors"):
+        run(f"predict r/best --inputs in5.safetensors --output {name}")
+        assert load_file(name)["outputs"].shape == (5, 16)
+    assert Path("link.safetensors").is_symlink()
+    long = "x" * 250
+    assert "a name is longer" in refused(f"predict r/best --inputs in5.safetensors --output {long}", capsys)
+
+
+def test_an_empty_path_is_not_this_folder(place, capsys) -> None:
+    for option in ("--run=", "--config=", "--init-from="):
+        assert "the path is empty" in refused(f"train {option}", capsys)
+    assert "data is empty" in refused("train --data=", capsys)
+    assert "give one of them" in refused(f"{BASE} --run r --resume auto --overwrite", capsys)
+
+
+def test_a_lost_configuration_is_that_of_the_newest_checkpoint(place) -> None:
+    run(f"{BASE} --run r")
+    for broken in ("{", None):
+        Path("r/config.json").write_text(broken) if broken else Path("r/config.json").unlink()
+        run("train --device cpu --data d.safetensors --run r --resume auto")
+        assert json.loads(Path("r/config.json").read_text())["lattice_width"] == 6
+
+
+def test_a_stop_while_the_test_split_is_judged_says_that_the_run_is_whole(place, monkeypatch, capsys) -> None:
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("energy_flow.cli.train.print_scores", interrupted)
+    with pytest.raises(SystemExit) as stop:
+        run(f"{BASE} --run r")
+    assert stop.value.code == 130
+    assert "the run is whole in r" in " ".join(capsys.readouterr().out.split())
+
+
+def test_what_is_said_before_the_folder_exists_stands_in_its_log(place) -> None:
+    run(f"{BASE} --run r")
+    run(f"{BASE} --run longer --resume r/checkpoints/step-000000010 --epochs 3")
+    assert "3 epochs instead of 2" in Path("longer/log.jsonl").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("1: 2\n", "1 is no name of a field"),
+        ("on: true\n", "True is no name of a field"),
+        ("? [1, 2]\n: 3\n", "no name of a field|not YAML"),
+        ("batch_size: " + "[" * 3000 + "]" * 3000, "nested too deeply|not YAML|batch_size"),
+        (f"learning_rate: 1{'0' * 400}\n", "give a finite number"),
+        ("learning_rate: .nan\n", "learning_rate = nan"),
+        ("seed: 99999999999\n", "seed = 99999999999; give less than"),
+    ],
+)
+def test_what_is_no_configuration_is_one_line(place, capsys, text: str, words: str) -> None:
+    (place / "odd.yaml").write_text(text)
+    assert re.search(words, refused("info --config odd.yaml", capsys))
+
+
+def test_yamls_merge_keys_are_read(tmp_path) -> None:
+    (tmp_path / "c.yaml").write_text("<<: {batch_size: 4, epochs: 7}\nepochs: 2\n")
+    assert read_fields(tmp_path / "c.yaml", EnergyConfig) == {"batch_size": 4, "epochs": 2}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a shell")
+def test_closed_streams_are_no_traceback() -> None:
+    for closed in (">&-", "2>&-", ">&- 2>&-"):
+        command = f"{sys.executable} -m energy_flow info --preset debug {closed}"
+        ran = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert "Traceback" not in ran.stderr
+        assert ran.returncode == 0

@@ -103,7 +103,8 @@ def test_nothing_is_written_into_a_folder_that_somebody_took(tmp_path, theft: st
                 self.before = everything_in(tmp_path / "run")
 
     thief = Thief(6)
-    with pytest.raises(RunTakenError, match="was taken over by .*: nothing is written any more"):
+    words = "was taken over by process" if theft == "another owner" else "lost the files of its lock"
+    with pytest.raises(RunTakenError, match=f"{words} .*: it stops, and writes nothing more there"):
         train(tmp_path / "run", observers=[thief])
     assert {name: value for name, value in everything_in(tmp_path / "run").items() if "events" not in name} == {
         name: value for name, value in thief.before.items() if "events" not in name
@@ -229,7 +230,7 @@ class FillsTheDisk(CutAt):
 
 
 def test_a_run_whose_last_weights_are_not_on_the_disk_says_which_are(tmp_path, monkeypatch) -> None:
-    words = r"the last and best weights could not be written .*: best is of epoch 1 \(step 4\), last is of epoch 1"
+    words = r"the last and best weights are missing in .*: best is of epoch 1 \(step 4\), last is of epoch 1"
     with pytest.raises(WeightsNotSavedError, match=words):
         train(tmp_path / "run", observers=[FillsTheDisk(2, monkeypatch)])
     monkeypatch.undo()
@@ -305,9 +306,124 @@ def test_an_observer_that_fails_is_named_and_switched_off_and_training_goes_on(t
 
 
 def test_a_log_that_cannot_be_written_prints_one_line_and_no_traceback(tmp_path, capsys, monkeypatch) -> None:
-    handler = JsonLinesHandler(tmp_path / "no" / "such" / "folder.jsonl")
+    (tmp_path / "folder.jsonl").mkdir()
+    handler = JsonLinesHandler(tmp_path / "folder.jsonl")
     record = logging.LogRecord("energy_flow", logging.INFO, "here", 1, "words", None, None)
     for _ in range(3):
         handler.handle(record)
     handler.close()
     assert capsys.readouterr().err.count("\n") == 1
+
+
+# What a fresh pair of eyes broke
+
+
+def test_overwriting_removes_the_files_of_a_run_alone(tmp_path) -> None:
+    run = tmp_path / "run"
+    train(run)
+    mine = [
+        "checkpoints/step-keep/model.safetensors",
+        "checkpoints/notes.txt",
+        "best/mine.pt",
+        "wandb/mine",
+        "data.csv",
+    ]
+    for name in mine:
+        (run / name).parent.mkdir(exist_ok=True)
+        (run / name).write_text("mine")
+    settings = config(checkpoint_every=3, epochs=1)
+    EnergyTrainer(create_processor(settings), settings, run, overwrite=True).fit(data())
+    assert all((run / name).read_text() == "mine" for name in mine)
+    assert CheckpointStore(run / "checkpoints").all()[-1].name == "step-000000004"
+
+
+def test_a_folder_with_a_stranger_s_configuration_is_not_overwritten(tmp_path) -> None:
+    (tmp_path / "config.json").write_text('{"model": "mine"}')
+    settings = config()
+    with pytest.raises(ValueError, match="is no run's to replace: .*model: no such field"):
+        EnergyTrainer(create_processor(settings), settings, tmp_path, overwrite=True)
+
+
+@pytest.mark.parametrize("line", ["123", "null", '{"a": 1}', "\x00\x00", '{"kind": "train", "step": '])
+def test_a_damaged_line_of_the_metrics_ends_no_run(tmp_path, uncut, line: str) -> None:
+    cut_run(tmp_path / "run")
+    with (tmp_path / "run" / "metrics.jsonl").open("ab") as file:
+        file.write(line.encode() + b"\n\xff\xfe\n")
+    assert torch.equal(outputs(train(tmp_path / "run", "auto")), uncut)
+    assert [one["step"] for one in metrics(tmp_path / "run") if one["kind"] == "train"] == list(range(1, 13))
+
+
+def test_a_file_in_the_place_of_the_curves_ends_no_run(tmp_path, uncut, caplog) -> None:
+    cut_run(tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "tensorboard")
+    (tmp_path / "run" / "tensorboard").write_text("a file")
+    assert torch.equal(outputs(train(tmp_path / "run", "auto")), uncut)
+    assert "no TensorBoard curves in" in caplog.text
+
+
+class Removes(CutAt):
+    """Removes something from the run's folder in an epoch."""
+
+    def __init__(self, epoch: int, path: Path) -> None:
+        self.epoch, self.path = epoch, path
+
+    def observe(self, records) -> None:
+        pass
+
+    def validate(self, record, examples) -> None:
+        if record["epoch"] == self.epoch:
+            shutil.rmtree(self.path)
+
+
+def test_best_weights_that_were_removed_are_missed_at_the_end(tmp_path, monkeypatch) -> None:
+    losses, judge = iter([1.0, 2.0, 3.0]), validation.Validation.judge
+    monkeypatch.setattr(
+        validation.Validation, "judge", lambda self, *given: judge(self, *given)._replace(loss=next(losses))
+    )
+    with pytest.raises(WeightsNotSavedError, match=r"the best weights are missing in .*: best is of epoch 3"):
+        train(tmp_path / "run", observers=[Removes(3, tmp_path / "run" / "best")])
+
+
+def test_last_weights_that_were_removed_are_written_again(tmp_path) -> None:
+    train(tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "last")
+    train(tmp_path / "run", "auto")
+    assert (tmp_path / "run" / "last" / "model.safetensors").exists()
+
+
+def test_a_relative_folder_stays_where_it_was_opened(tmp_path, monkeypatch) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    settings = config()
+    trainer = EnergyTrainer(create_processor(settings), settings, "run")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    trainer.fit(data())
+    assert (tmp_path / "run" / "last").is_dir()
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_the_folder_of_the_user_is_found(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert opening.open_run("~/run", False, None, config()).folder == tmp_path / "run"
+
+
+@pytest.mark.parametrize(
+    ("folder", "words"),
+    [
+        ("nothing/run", "is a link to nothing"),
+        ("zero\0byte", "cannot hold a zero byte"),
+        ("long/" * 1000, "longer than 4000"),
+    ],
+)
+def test_other_paths_that_cannot_be_used_are_named(tmp_path, folder: str, words: str) -> None:
+    (tmp_path / "nothing").symlink_to(tmp_path / "gone")
+    with pytest.raises(ValueError, match=words):
+        opening.open_run(tmp_path / folder, False, None, config())
+
+
+def test_a_run_within_a_checkpoint_is_refused(tmp_path) -> None:
+    train(tmp_path / "run")
+    inside = tmp_path / "run" / "checkpoints" / "step-000000012" / "mine"
+    with pytest.raises(ValueError, match="lies in the checkpoint"):
+        opening.open_run(inside, False, None, config())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,9 @@ from torch import nn
 
 from energy_flow.core import create_processor
 from energy_flow.data import PairData, PairSet
-from energy_flow.training import EnergyTrainer, load_model
+from energy_flow.training import Callback, EnergyTrainer, RunInUseError, load_model
 from energy_flow.training.model_folder import load_initial_weights
+from energy_flow.training.run.folder_lock import FolderLock
 
 from .resume_worker import config, data
 from .test_resume import CutAt, cut_run, metrics, outputs, train
@@ -194,7 +196,9 @@ def test_a_run_with_parts_of_the_users_goes_on_to_the_same_bits(tmp_path) -> Non
     whole.fit(data())
     with pytest.raises(KeyboardInterrupt):
         trainer_of(tmp_path / "run", observers=[CutAt(8)], parts=OWN).fit(data())
-    with pytest.raises(ValueError, match=r"started with other parts: loss = \S+absolute, optimizer = \S+SGD, schedule"):
+    with pytest.raises(
+        ValueError, match=r"started with other parts: loss = absolute, optimizer = SGD\(.*momentum=0.9.*, schedule"
+    ):
         EnergyTrainer.resume(tmp_path / "run")
     trainer = EnergyTrainer.resume(tmp_path / "run", **OWN)
     trainer.fit(data())
@@ -311,3 +315,76 @@ def as_version_0_1(checkpoint: Path) -> None:
     text = json.dumps(manifest)
     (checkpoint / "manifest.json").write_text(text)
     (checkpoint / "manifest.sha256").write_text(hashlib.sha256(text.encode()).hexdigest() + "\n")
+
+
+# What a fresh pair of eyes broke
+
+
+def test_a_fit_that_was_refused_begins_where_it_would_have(tmp_path, uncut) -> None:
+    cut_run(tmp_path / "run")
+    trainer = EnergyTrainer.resume(tmp_path / "run")
+    lock = FolderLock(tmp_path / "run")
+    lock.acquire()
+    with pytest.raises(RunInUseError):
+        trainer.fit(data())
+    lock.release()
+    trainer.fit(data())
+    assert torch.equal(outputs(trainer), uncut)
+    assert not (tmp_path / "run" / "set-aside").exists()
+
+
+def test_a_fork_that_failed_begins_with_its_checkpoint_again(tmp_path, uncut) -> None:
+    cut_run(tmp_path / "first", 10)
+    checkpoint = tmp_path / "first" / "checkpoints" / "step-000000006"
+    trainer = trainer_of(tmp_path / "second", checkpoint, observers=[CutAt(8)])
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(data())
+    assert not (tmp_path / "second" / "checkpoints").exists()
+    trainer._run._extra = ()
+    trainer.fit(data())
+    assert torch.equal(outputs(trainer), uncut)
+
+
+def test_parts_frozen_on_the_way_do_not_stop_a_run_from_going_on(tmp_path) -> None:
+    class Freezes(Callback):
+        def after_step(self, trainer, step) -> None:
+            if step == 5:
+                trainer.processor.mapper.requires_grad_(False)
+
+    with pytest.raises(KeyboardInterrupt):
+        trainer_of(tmp_path / "run", observers=[CutAt(10)], parts={"callbacks": [Freezes()]}).fit(data())
+    trainer = EnergyTrainer.resume(tmp_path / "run")
+    assert not trainer.processor.mapper.input_weight.requires_grad
+    assert trainer.fit(data()).steps == 12
+
+
+def test_parts_unfrozen_on_the_way_are_named(tmp_path) -> None:
+    class Unfreezes(Callback):
+        def after_step(self, trainer, step) -> None:
+            trainer.processor.mapper.requires_grad_(True)
+
+    with pytest.raises(ValueError, match="mapper.input_weight came to the model, or was unfrozen"):
+        trainer_of(None, parts={"callbacks": [Unfreezes()]}, freeze=("mapper",)).fit(data())
+
+
+def test_another_optimizer_in_the_middle_of_a_run_is_refused(tmp_path) -> None:
+    cut_run(tmp_path / "run")
+    trainer = EnergyTrainer.resume(tmp_path / "run")
+    with pytest.raises(ValueError, match="goes on with the moments of its optimizer"):
+        trainer.optimizer = sgd(trainer.processor)
+
+
+def test_an_optimizer_with_other_options_is_refused(tmp_path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        trainer_of(tmp_path / "run", observers=[CutAt(8)], parts={"optimizer": sgd}).fit(data())
+    other = {"optimizer": lambda model: torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.1)}
+    with pytest.raises(ValueError, match="momentum=0.9.*give the same, not optimizer = .*momentum=0.1"):
+        trainer_of(tmp_path / "run", "auto", parts=other)
+
+
+def test_an_old_checkpoint_that_was_removed_meanwhile_is_no_other_run(tmp_path, uncut) -> None:
+    cut_run(tmp_path / "run", 10)
+    trainer = EnergyTrainer.resume(tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "checkpoints" / names(tmp_path / "run")[0])
+    trainer.fit(data())
+    assert torch.equal(outputs(trainer), uncut)

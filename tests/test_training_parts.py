@@ -298,3 +298,55 @@ def test_the_warm_up_is_a_tenth_of_a_short_run_unless_it_is_said() -> None:
     factors = [learning_rate_factor(step, 40, default) for step in range(40)]
     assert max(factors) == 1.0
     assert all(later <= earlier for earlier, later in itertools.pairwise(factors[4:]))
+
+
+# What a fresh pair of eyes broke
+
+
+def test_a_figure_that_is_no_number_is_never_the_best(monkeypatch) -> None:
+    fixed_losses(monkeypatch, [float("nan"), 2.0, 3.0])
+    result = trainer_of(None, patience=2).fit(data())
+    assert (result.best_epoch, result.ended) == (2, "")
+
+
+@pytest.mark.parametrize("name", ["loss", "step", "cosine", "epoch"])
+def test_a_figure_of_the_users_takes_no_name_that_is_there(name: str) -> None:
+    with pytest.raises(ValueError, match=f"figures has '{name}', which every record has"):
+        trainer_of(None, parts={"figures": {name: lambda found, wanted: 1.0}}).fit(data())
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ({"loss": "mse"}, r"loss is a str, which cannot be called; give a function \(outputs, targets\)"),
+        ({"loss": nn.Linear(8, 8)}, "loss has parameters, which are neither trained nor saved"),
+        ({"schedule": 0.5}, "schedule is a float, which cannot be called"),
+        ({"optimizer": torch.optim.AdamW}, r"optimizer is the class; give lambda model: AdamW\(model.parameters\(\)"),
+        ({"optimizer": lambda model: torch.optim.SGD(model.carrier.parameters(), lr=1)}, "does not hold neuron"),
+        ({"callbacks": [print]}, "give objects of classes that derive from Callback"),
+        ({"callbacks": [StopsAt]}, "give objects of classes that derive from Callback"),
+    ],
+)
+def test_parts_that_cannot_work_are_named_at_once(parts, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        trainer_of(None, parts=parts)
+
+
+def test_a_schedule_of_torch_and_one_that_is_no_number_are_named() -> None:
+    optimizer = torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=1)
+    with pytest.raises(ValueError, match="schedule is a StepLR, which cannot be called"):
+        trainer_of(None, parts={"schedule": torch.optim.lr_scheduler.StepLR(optimizer, 1)})
+    trainer = trainer_of(None, parts={"schedule": lambda step, total: float("nan")})
+    before = [weight.clone() for weight in trainer.processor.parameters()]
+    with pytest.raises(ValueError, match="the schedule gave nan; give a finite share of the peak rate"):
+        trainer.fit(data())
+    assert all(torch.equal(one, other) for one, other in zip(before, trainer.processor.parameters(), strict=True))
+
+
+def test_a_callback_says_a_text_or_nothing() -> None:
+    class SaysTrue(Callback):
+        def after_step(self, trainer, step):
+            return True
+
+    with pytest.raises(ValueError, match=r"callbacks said \[True\]; each returns a text"):
+        trainer_of(None, parts={"callbacks": [SaysTrue()]}).fit(data())

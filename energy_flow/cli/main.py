@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import tyro
+from safetensors import SafetensorError
 from tyro.extras import subcommand_cli_from_dict
 
 from .. import __version__
@@ -60,7 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print_what_cannot_be_encoded()
     try:
         parse(arguments)()
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except (ValueError, ImportError, RunTakenError) as error:
         _fail(2, str(error))
     except NonFiniteError as error:
@@ -71,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(INTERRUPTED, "interrupted")
     except BrokenPipeError:
         _leave_unread()
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         _fail(NOT_WRITTEN, str(error))
 
 

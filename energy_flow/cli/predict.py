@@ -55,6 +55,7 @@ class Predict:
         names, rows = self._given(data, trainer.config)
         outputs = trainer.predict(rows) if len(rows) else torch.empty(0, trainer.config.output_embedding_dim)
         if self.output is not None:
+            self.output.parent.mkdir(parents=True, exist_ok=True)
             replace_file(self.output, lambda path: save_file({"outputs": outputs.contiguous()}, path))
             console.print(f"wrote {self.output}")
         if data is None or not len(outputs):
@@ -77,7 +78,9 @@ class Predict:
         if self.output is not None:
             if self.output.is_dir():
                 raise ValueError(f"--output {self.output} is a folder; give the path of a file")
-            require_writable(self.output.parent, "folder of --output")
+            if self.output.exists() and not self.output.is_file():
+                raise ValueError(f"--output {self.output} is no file that can be replaced; give the path of a new one")
+            require_writable(self.output.parent, "folder of --output", self.output.name)
 
     def _bank(self, config: EnergyConfig) -> PairData | None:
         """The data set whose texts outputs are decoded to; None where embeddings are written and nothing else asked.

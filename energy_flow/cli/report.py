@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 WORDNET = Path("/usr/share/wordnet")
-console = PlainConsole(soft_wrap=not sys.stdout.isatty())
+console = PlainConsole(soft_wrap=sys.stdout is None or not sys.stdout.isatty())
 
 
 def load_trainer(folder: Path, device: str) -> EnergyTrainer:

@@ -8,6 +8,7 @@ against it as options are.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
@@ -33,7 +34,7 @@ from ..data import PairData, load_data
 from ..data.sources import SHIPPED, data_settings
 from ..training.model_folder import CONFIG
 from ..training.run.folder_lock import refuse_if_in_use
-from ..training.run.opening import MAY_GROW, require_writable
+from ..training.run.opening import MAY_GROW, newest_checkpoint, require_writable
 from ..utils import DeviceManager
 
 cached_data = lru_cache(maxsize=1)(load_data)  # the parser and the command ask for the same
@@ -89,14 +90,27 @@ def read_early(arguments: Sequence[str]) -> Early:
     """
     parser = _Parser(add_help=False, allow_abbrev=False)
     parser.add_argument("--preset")
-    parser.add_argument("--config", type=Path)
+    parser.add_argument("--config", type=_path)
     parser.add_argument("--data", default=SHIPPED)
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--run", "--run-folder", type=Path)
+    parser.add_argument("--run", "--run-folder", type=_path)
     parser.add_argument("--resume")
-    parser.add_argument("--init-from", type=Path)
-    known, _ = parser.parse_known_args([one.replace("_", "-") if one.startswith("--") else one for one in arguments])
+    parser.add_argument("--init-from", type=_path)
+    known, _ = parser.parse_known_args([_with_dashes(one) for one in arguments])
     return Early(**vars(known))
+
+
+def _with_dashes(argument: str) -> str:
+    """An option as it is declared, `--init-from=a_b` for `--init_from=a_b`; its value stays."""
+    name, equals, value = argument.partition("=")
+    return name.replace("_", "-") + equals + value if name.startswith("--") else argument
+
+
+def _path(text: str) -> Path:
+    """A path that is not empty, which would be this folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("the path is empty")
+    return Path(text).expanduser()
 
 
 def defaults_of_training(early: Early) -> EnergyConfig:
@@ -124,7 +138,11 @@ def defaults_of_training(early: Early) -> EnergyConfig:
 def _configuration_that_goes_on(early: Early) -> Path | None:
     if early.resume is None or early.run is None:
         return None
-    folder = early.run if early.resume == "auto" else Path(early.resume)
+    folder = Path(early.resume).expanduser()
+    if early.resume == "auto":
+        folder = early.run
+        with contextlib.suppress(ValueError):  # a run that was killed before it saved has its configuration alone
+            folder = newest_checkpoint(early.run)
     return folder / CONFIG if (folder / CONFIG).is_file() else None
 
 

@@ -41,7 +41,8 @@ class RunOptions(RunFields):
     """auto: go on with the run in --run where its newest checkpoint is, or start it where there is none; or the folder
     of a checkpoint: an older one of this run, or another run's, which is gone on with in a new --run"""
     init_from: Path | None = None
-    """model folder, such as RUN/best, whose weights a new run starts from; the size of the data is measured anew"""
+    """model folder, such as RUN/best, whose weights a new run starts from; the size of the data is measured anew. With
+    --resume auto, where there is nothing to go on from"""
     wandb: str | None = None
     """project of Weights & Biases to send the figures to as well (extra wandb; WANDB_MODE=offline keeps them here)"""
     log_channels: tuple[Channel, ...] = ()
@@ -91,7 +92,9 @@ class Train(ModelOptions):
         settings, run = self.settings, self.run
         if run.resume is not None and run.run is None:
             raise ValueError("--resume goes on with a run: give its folder with --run")
-        if run.resume is not None and run.init_from is not None:
+        if run.resume is not None and run.overwrite:
+            raise ValueError("--resume goes on with a run and --overwrite replaces it; give one of them")
+        if run.resume not in (None, "auto") and run.init_from is not None:
             raise ValueError("--resume goes on with a run and --init-from starts a new one; give one of them")
         if run.examples < 0:
             raise ValueError(f"--examples {run.examples}; give 0 or more")
@@ -104,7 +107,8 @@ class Train(ModelOptions):
         data = cached_data(self.data, settings.data_seed)
         with joined_ranks(devices.device), contextlib.ExitStack() as at_end:
             ranks = Ranks()
-            folder = options.run or ranks.from_first(lambda: claim_folder(RUNS))
+            given = options.run and options.run.expanduser()
+            folder = given or ranks.from_first(lambda: claim_folder(RUNS))
             if options.run is None and ranks.first:
                 at_end.callback(_remove_if_empty, folder)
             observers: list[Observer] = [ProgressBar(console)]
@@ -130,6 +134,9 @@ class Train(ModelOptions):
             if self.run.examples:
                 shown = data.test.spaced(self.run.examples)
                 print_decoded(data, shown, best.predict(shown.inputs))
+        except KeyboardInterrupt:
+            logger.warning("the run is whole in %s; energy-flow evaluate %s judges it", folder, folder / "best")
+            raise
         except Exception as error:
             logger.warning(
                 "the run is whole in %s, but its test split was not judged (%s: %s); energy-flow evaluate %s does it",

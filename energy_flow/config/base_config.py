@@ -95,6 +95,8 @@ def read_fields(path: str | Path, config: type[BaseConfig]) -> dict[str, Any]:
             know; names file and line.
     """
     path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path}: is a folder; give the path of a .json, .yaml or .yml configuration")
     if not path.is_file():
         raise ValueError(f"{path}: no such file; give the path of a .json, .yaml or .yml configuration")
     is_yaml = _is_yaml(path)
@@ -103,12 +105,18 @@ def read_fields(path: str | Path, config: type[BaseConfig]) -> dict[str, Any]:
         fields = _parse_yaml(text) if is_yaml else json.loads(text, object_pairs_hook=_once_each)
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}:{error.lineno}: not JSON: {error.msg}") from error
+    except RecursionError as error:
+        raise ValueError(f"{path}: is nested too deeply; give a mapping of field names to values") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     if not isinstance(fields, dict):
         raise ValueError(f"{path}: holds a {type(fields).__name__}; give a mapping of field names to values")
+    hints = typing.get_type_hints(config)
     try:
         refuse_unknown(config, fields)
+        for name, value in fields.items():
+            if not (name == "features" and isinstance(value, str)):  # one word, as in version 0.1
+                _checked(name, value, hints[name])
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     return fields
@@ -133,6 +141,9 @@ def _read_text(path: Path) -> str:
 def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A mapping of pairs, each name of which stands there once."""
     names = [name for name, _ in pairs]
+    other = next((name for name in names if not isinstance(name, str)), None)
+    if other is not None:
+        raise ValueError(f"{other!r} is no name of a field; write names as texts")
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise ValueError(f"{twice[0]} stands there twice; leave one of them")
@@ -140,9 +151,10 @@ def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _is_yaml(path: Path) -> bool:
-    if path.suffix not in (".json", ".yaml", ".yml"):
+    suffix = path.suffix.lower()
+    if suffix not in (".json", ".yaml", ".yml"):
         raise ValueError(f"{path}: the suffix is {path.suffix!r}; a configuration is a .json, .yaml or .yml file")
-    return path.suffix != ".json"
+    return suffix != ".json"
 
 
 def _yaml() -> types.ModuleType:
@@ -160,9 +172,9 @@ def _parse_yaml(text: str) -> Any:
         """Refuses a name that stands there twice, where YAML would take the last."""
 
         def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-            return _once_each(
-                [(self.construct_object(k, deep=True), self.construct_object(v, deep=True)) for k, v in node.value]
-            )
+            merged = "tag:yaml.org,2002:merge"
+            _once_each([(self.construct_object(key, deep=True), None) for key, _ in node.value if key.tag != merged])
+            return super().construct_mapping(node, deep=True)
 
     try:
         return yaml.load(text, Loader)
@@ -223,9 +235,11 @@ def _match_float(value: Any) -> tuple[bool, Any]:
             value = float(value)
         except ValueError:
             return False, value
-    if type(value) not in (int, float) or not math.isfinite(value):
-        return False, value
-    return True, float(value)
+    try:
+        fits = type(value) in (int, float) and math.isfinite(value)
+    except OverflowError:  # a whole number beyond all floats
+        fits = False
+    return fits, float(value) if fits else value
 
 
 def _describe(hint: Any) -> str:

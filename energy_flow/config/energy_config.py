@@ -130,6 +130,8 @@ class EnergyConfig(
             self.accumulation,
             f"a micro-batch holds a row at least: give at most batch_size = {self.batch_size}",
         )
+        for name in ("seed", "data_seed"):
+            _require(getattr(self, name) < LARGEST_SEED, name, getattr(self, name), f"give less than {LARGEST_SEED}")
         _require(self.ema_decay < 1, "ema_decay", self.ema_decay, "give a share below 1, such as 0.999, or 0 for none")
         _require(all(self.freeze), "freeze", list(self.freeze), "name parts, such as mapper or carrier.gru")
         for name in ("warmup_steps", "patience"):
@@ -193,6 +195,7 @@ class EnergyConfig(
         return {name: getattr(self, f"loss_{name}") for name in names if getattr(self, f"loss_{name}") > 0}
 
 
+LARGEST_SEED = 2**32
 FEATURE_SETS = {
     "none": ("coordinates", "energy"),
     "sample": ("coordinates", "energy", "sample"),

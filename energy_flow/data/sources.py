@@ -29,6 +29,8 @@ def load_data(source: str, seed: int = 0) -> PairData:
     Raises:
         ValueError: nothing of this name, or the file is not what it should be.
     """
+    if not source:
+        raise ValueError("data is empty; give shipped, a folder, a .safetensors file, or the name of a task")
     if source == SHIPPED:
         return load_shipped()
     if source in TASKS:

@@ -38,6 +38,11 @@ class Callbacks:
     """
 
     def __init__(self, callbacks: Sequence[Callback], trainer: EnergyTrainer) -> None:
+        for callback in callbacks:
+            if isinstance(callback, type) or not all(
+                hasattr(callback, name) for name in vars(Callback) if name[0] != "_"
+            ):
+                raise ValueError(f"callbacks has {callback!r}; give objects of classes that derive from Callback")
         self._callbacks, self._trainer, self._ranks = tuple(callbacks), trainer, trainer.ranks
 
     def before_training(self) -> None:
@@ -57,4 +62,6 @@ class Callbacks:
         if not self._callbacks:
             return ""
         said = [ask(callback) for callback in self._callbacks]
+        if not all(isinstance(one, str | None) for one in said):
+            raise ValueError(f"callbacks said {said}; each returns a text, which ends the run, or None")
         return next(filter(None, self._ranks.everyones(next(filter(None, said), ""))), "")

@@ -21,6 +21,7 @@ from ..data.stored_rows import Rows
 from ..data.tasks import TASKS
 from ..distributed.ranks import Ranks
 from ..utils.device_manager import DeviceManager
+from ..utils.logging import logger
 from .callbacks import Callback, Callbacks
 from .learner import Learner
 from .losses import OwnLoss
@@ -97,6 +98,7 @@ class EnergyTrainer:
         self._learner = Learner(processor, config, devices, self.ranks, loss, optimizer, schedule, opening.checkpoint)
         self._run = Run(opening, config, self.ranks, observers)
         self.config, self.processor, self.devices = config, self._learner.processor, self._learner.devices
+        self._origin = opening.checkpoint
         self._step = self._learner.step  # what tests look into
         self._loop = TrainingLoop(self._learner, self._run, Callbacks(callbacks, self))
         self.figures = dict(figures or {})
@@ -134,6 +136,8 @@ class EnergyTrainer:
 
     @optimizer.setter
     def optimizer(self, optimizer: torch.optim.Optimizer) -> None:
+        if self._state is not None:
+            raise ValueError("the run goes on with the moments of its optimizer; give another to a new run")
         self._learner.use_optimizer(optimizer)
 
     @property
@@ -193,7 +197,7 @@ class EnergyTrainer:
             validation.require(config.best_by)
         state, new = self._plan(pairs, epochs)
         with self._run.running(state, self._learner.weight_bytes), self._learner.same_bits():
-            self._broken = True
+            self._state, self._broken = None, True
             self._learner.prepare(pairs, state, new)
             try:
                 self._loop(pairs, validation, state)
@@ -209,13 +213,22 @@ class EnergyTrainer:
 
     def _plan(self, pairs: PairSet, epochs: int | None) -> tuple[RunState, bool]:
         """Where this fit begins, and whether that is a new run. After an error a run goes on from its checkpoint."""
-        checkpoint = self._run.newest() if self._broken else None
-        if checkpoint is not None:
-            self._state = self._learner.reload(checkpoint)
         if self._broken:
-            self._run.reopen(Opened.AGAIN if checkpoint is None else Opened.RESUMED, checkpoint)
+            self._go_back()
         going_on = self._state
         epochs = self._learner.wanted_epochs if epochs is None else epochs
         state = plan_run(going_on, pairs, epochs, self.config, self._learner.schedule, self.ranks)
-        self._state, self._broken = None, False
         return state, going_on is None
+
+    def _go_back(self) -> None:
+        """After an error in the middle of a step: to the newest checkpoint, or that which the run began with."""
+        own = self._run.newest()
+        checkpoint = own or self._origin
+        if checkpoint is not None:
+            self._state = self._learner.reload(checkpoint)
+            how = Opened.FORKED if own is None and self._run.forked else Opened.RESUMED
+            self._run.reopen(how, checkpoint)
+        else:
+            logger.warning("the run that failed saved nothing: a new one begins, from the weights as they are")
+            self._run.reopen(Opened.AGAIN)
+        self._broken = False

@@ -23,7 +23,7 @@ from .execution_plan import most_flows, plan_execution, without_graphs
 from .flow_budget import ADAPT_EVERY, FlowBudget
 from .losses import DIRECTIONAL, OwnLoss, own_loss
 from .model_folder import CONFIG, load_weights
-from .optimizers import MakeOptimizer, checked_optimizer, create_optimizer, freeze
+from .optimizers import MakeOptimizer, checked_optimizer, create_optimizer, description_of, freeze
 from .prediction import Prediction
 from .run.checkpoint_files import Files, files_of, restore
 from .run.run_state import RunState, read_state
@@ -69,6 +69,7 @@ class Learner:
         state = None if checkpoint is None else read_state(checkpoint)
         if state is not None:
             keep_frozen(self.processor, state.frozen)
+        _check_parts(loss, optimizer, schedule)
         self._own = {"loss": loss, "optimizer": optimizer, "schedule": schedule}
         made = create_optimizer(self.processor, config) if optimizer is None else optimizer
         made = made if isinstance(made, torch.optim.Optimizer) else made(self.processor)
@@ -98,8 +99,8 @@ class Learner:
     @property
     def parts(self) -> dict[str, str]:
         """The user's own loss, optimizer and schedule, by the names of their code; a run goes on with the same."""
-        own = {name: part for name, part in self._own.items() if part is not None}
-        return {name: _code_name(self.optimizer if name == "optimizer" else part) for name, part in own.items()}
+        own = {name: _code_name(part) for name, part in self._own.items() if part is not None}
+        return own | ({"optimizer": description_of(self.optimizer)} if "optimizer" in own else {})
 
     @property
     def needs_directions(self) -> bool:
@@ -121,7 +122,7 @@ class Learner:
         if self.ranks.first and not bool(self.processor.mapper.calibrated):
             self.processor.mapper.calibrate(pairs.inputs, pairs.targets)
         self.ranks.copy_first_(list(self.processor.state_dict().values()))
-        self._require_its_weights()
+        self.require_its_weights()
         if new and self.average is not None:
             self.average.restart()
         self._choose_execution(state)
@@ -177,7 +178,7 @@ class Learner:
         load_weights(self.processor, checkpoint)
         restore(checkpoint, self.processor, self.optimizer, state, self.ranks, self.average)
 
-    def _require_its_weights(self) -> None:
+    def require_its_weights(self) -> None:
         """Refuse to train a model that has got other weights than the optimizer's since the trainer was built."""
         known = {id(weight) for group in self.optimizer.param_groups for weight in group["params"]}
         for name, weight in self.processor.named_parameters():
@@ -239,10 +240,21 @@ def _fitting(processor: FlowProcessor, config: EnergyConfig) -> FlowProcessor:
     return processor
 
 
-def _code_name(part: Callable | torch.optim.Optimizer) -> str:
-    """Module and name of the code of a function, or of an object's class."""
-    code = part if hasattr(part, "__qualname__") else type(part)
-    return f"{getattr(code, '__module__', '')}.{getattr(code, '__qualname__', repr(code))}"
+def _check_parts(loss: object, optimizer: object, schedule: object) -> None:
+    """Refuse, with a ValueError, parts that would fail at the first step, or be left untrained without a word."""
+    for name, part in (("loss", loss), ("schedule", schedule)):
+        if part is not None and not callable(part):
+            how = "(outputs, targets) -> scalar" if name == "loss" else "(step, steps) -> share of the peak rate"
+            raise ValueError(f"{name} is a {type(part).__name__}, which cannot be called; give a function {how}")
+    if isinstance(loss, nn.Module) and any(weight.requires_grad for weight in nn.Module.parameters(loss)):
+        raise ValueError("loss has parameters, which are neither trained nor saved; freeze them, or put them in a part")
+    if isinstance(optimizer, type):
+        raise ValueError(f"optimizer is the class; give lambda model: {optimizer.__name__}(model.parameters(), lr=...)")
+
+
+def _code_name(part: Callable) -> str:
+    """The name of a function, or of an object's class; its module may change, as from a notebook to a file."""
+    return getattr(part, "__qualname__", type(part).__qualname__)
 
 
 def _check_ranks(ranks: Ranks, config: EnergyConfig, device: torch.device) -> None:

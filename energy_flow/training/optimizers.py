@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from ..config import EnergyConfig
 from ..distributed.ranks import Ranks
 
 MakeOptimizer = Callable[[nn.Module], torch.optim.Optimizer]
-BASE_RATE = "initial_lr"  # of a group: what the schedule's factor multiplies; torch's own schedulers use the name too
+BASE_RATE = "peak_rate"  # of a group: what the schedule's factor multiplies
 
 
 def create_optimizer(model: nn.Module, config: EnergyConfig) -> torch.optim.Optimizer:
@@ -70,11 +70,29 @@ def checked_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module) -> tor
     if isinstance(optimizer, torch.optim.LBFGS):
         raise ValueError("optimizer is LBFGS, which asks for the loss again within a step; give a first-order one")
     known = {id(weight) for weight in model.parameters()}
+    held = [weight for group in optimizer.param_groups for weight in group["params"]]
+    if not {id(weight) for weight in held} <= known:
+        raise ValueError("optimizer holds parameters that are not this model's; build it of trainer.processor")
+    left = [name for name, weight in model.named_parameters() if weight.requires_grad and not _holds(held, weight)]
+    if left:
+        raise ValueError(
+            f"optimizer does not hold {', '.join(left[:3])}{', ...' if len(left) > 3 else ''}; freeze what is not to "
+            "train (freeze in the configuration, or requires_grad_(False)), or give the optimizer all the rest"
+        )
     for group in optimizer.param_groups:
-        if not all(id(weight) in known for weight in group["params"]):
-            raise ValueError("optimizer holds parameters that are not this model's; build it of trainer.processor")
         group.setdefault(BASE_RATE, float(group["lr"]))
     return optimizer
+
+
+def description_of(optimizer: torch.optim.Optimizer) -> str:
+    """Class and options of an optimizer, group by group: two with the same words take the same steps."""
+    groups = [
+        ", ".join(
+            f"{name}={value}" for name, value in sorted(group.items()) if name not in ("params", "lr", "param_names")
+        )
+        for group in optimizer.param_groups
+    ]
+    return f"{type(optimizer).__qualname__}({'; '.join(groups)})"
 
 
 def moments_of(
@@ -104,9 +122,20 @@ def moments_of(
 
 
 def load_moments(
-    optimizer: torch.optim.Optimizer, model: nn.Module, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]
+    optimizer: torch.optim.Optimizer,
+    model: nn.Module,
+    tensors: Mapping[str, Tensor],
+    numbers: Mapping[str, Any],
+    frozen: Sequence[str] = (),
 ) -> None:
     """Put back what `moments_of` gave, by name; a sharded optimizer keeps its part.
+
+    Args:
+        optimizer: of the model's parameters.
+        model: whose names they have.
+        tensors: the moments.
+        numbers: what is no tensor.
+        frozen: parameters whose moments are not needed any more.
 
     Raises:
         ValueError: a moment belongs to no parameter that trains now, or has another shape.
@@ -119,6 +148,8 @@ def load_moments(
     places = {name: number for number, name in enumerate(names)}
     for key, value in found.items():
         weight, _, name = key.rpartition(".")
+        if weight in frozen:
+            continue
         if weight not in places:
             raise ValueError(f"the run trained {weight}, which does not train now; unfreeze it, or start a new run")
         shape, wanted = getattr(value, "shape", ()), model.get_parameter(weight).shape
@@ -127,6 +158,10 @@ def load_moments(
         state.setdefault(places[weight], {})[name] = value
     groups = torch.optim.Optimizer.state_dict(optimizer)["param_groups"]  # a sharded one's own wants all parts first
     optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _holds(held: list[nn.Parameter], weight: nn.Parameter) -> bool:
+    return any(one is weight for one in held)
 
 
 def _names(optimizer: torch.optim.Optimizer, model: nn.Module) -> list[str]:

@@ -38,6 +38,12 @@ def learning_rate_factor(step: int, total_steps: int, config: EnergyConfig) -> f
 
 
 def set_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
-    """Give every group of an optimizer its own rate, times a factor."""
+    """Give every group of an optimizer its own rate, times a factor.
+
+    Raises:
+        ValueError: the factor, which a schedule gave, is not a finite number.
+    """
+    if not math.isfinite(factor):
+        raise ValueError(f"the schedule gave {factor}; give a finite share of the peak rate")
     for group in optimizer.param_groups:
-        group["lr"] = group[BASE_RATE] * factor
+        group["lr"] = group.setdefault(BASE_RATE, group["lr"]) * factor

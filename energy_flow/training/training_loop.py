@@ -62,6 +62,7 @@ class TrainingLoop:
         config, pinned = self.config, self.learner.devices.copies_from_pinned_memory
         order = epoch_order(len(pairs), config.seed, state.epoch).split(config.batch_size)[state.batch :]
         self.records.restart_clock()
+        self.learner.require_its_weights()
         with contextlib.closing(read_ahead(pairs, order, config.loader_workers, pinned)) as batches:
             for batch in batches:
                 if config.validate_every and state.batch and state.step % config.validate_every == 0:
@@ -131,12 +132,12 @@ class TrainingLoop:
     def _keep(self, state: RunState) -> None:
         """Write the weights of the last look, and as the best ones where they are, unless they are on the disk."""
         by, report = self.config.best_by, state.report_at(state.step)
-        kept = state.report_at(state.kept.get("best"))
+        kept = state.report_at(self.run.has(state, "best"))
         best = report and report.cost(by)
         is_best = best is not None and (kept is None or best < (kept.cost(by) or 0.0))
         with self.learner.judged_weights():
             for name in [name for name, wanted in (("last", True), ("best", is_best)) if wanted]:
-                if state.kept.get(name) != state.step:
+                if self.run.has(state, name) != state.step:
                     self.run.keep(state, name, partial(save_model, self.learner.processor))
 
     def _save(self, state: RunState) -> Path | None:

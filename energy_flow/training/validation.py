@@ -50,8 +50,12 @@ class Validation:
         figures: Mapping[str, Figure] | None = None,
         loss: Loss | None = None,
     ) -> None:
-        self.pairs, self.figures, self.loss = pairs, dict(figures or {}), loss
+        self.pairs, self.figures, self.loss = pairs, {}, loss
         self._bank, self._judge = bank, Judge(bank)
+        taken = [name for name in figures or {} if name in (*self.names, "step", "epoch", "kind", "examples")]
+        if taken:
+            raise ValueError(f"figures has {taken[0]!r}, which every record has; give yours another name")
+        self.figures = dict(figures or {})
 
     @property
     def names(self) -> list[str]:

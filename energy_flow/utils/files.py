@@ -11,7 +11,8 @@ BLOCK = 1 << 20  # bytes read at once for a checksum
 
 
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file beside `path`, bring it to the disk, and put it in its place in one move."""
+    """Write a file beside `path`, bring it to the disk, and put it in its place in one move; a link stays a link."""
+    path = path.resolve() if path.is_symlink() else path
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         write(temporary)

@@ -79,17 +79,24 @@ def log_context(**fields: Any) -> Iterator[None]:
 class JsonLinesHandler(logging.FileHandler):
     """Appends each record as one JSON object: time, level, message and the context's fields.
 
-    Where the disk does not take it, one line on standard error says so, and no traceback.
+    What is logged before the folder of the file exists waits until it does. Where the disk does not take it, one line
+    on standard error says so, and no traceback.
     """
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, encoding="utf-8", delay=True)
         self._complained = False
+        self._folder = Path(self.baseFilename).parent
+        self._waiting: list[logging.LogRecord] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record; the file is opened with the first."""
+        self._waiting.append(record)
+        if not self._folder.is_dir():
+            return
         try:
-            super().emit(record)
+            while self._waiting:
+                super().emit(self._waiting.pop(0))
         except OSError:
             self.handleError(record)
 

@@ -76,7 +76,7 @@ def restore(
     Raises:
         ValueError: the moments are not those of the parameters that train now.
     """
-    load_moments(optimizer, processor, load_file(folder / OPTIMIZER), state.optimizer_numbers)
+    load_moments(optimizer, processor, load_file(folder / OPTIMIZER), state.optimizer_numbers, state.frozen or ())
     _set_random_states(load_file(folder / RANDOM), ranks.rank, _device_of(optimizer))
     if averaged is not None:
         averaged.load_state_dict(load_file(folder / AVERAGE), state.averaged_steps)

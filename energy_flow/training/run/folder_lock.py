@@ -67,10 +67,12 @@ class FolderLock:
         """
         found = self._read()
         if found is None or found["token"] != self._token:
-            who = "somebody" if found is None else f"process {found['pid']} on {found['host']}"
+            what = "was removed" if not self._folder.is_dir() else "lost the files of its lock"
+            if found is not None:
+                what = f"was taken over by process {found['pid']} on {found['host']}"
             raise RunTakenError(
-                f"{self._folder} was taken over by {who} while this process trained into it: nothing is written any "
-                "more, and the last checkpoint stands; give each run a folder of its own"
+                f"{self._folder} {what} while this process trained into it: it stops, and writes nothing more there; "
+                "give each run a folder of its own, and leave it in place"
             )
 
     def release(self) -> None:

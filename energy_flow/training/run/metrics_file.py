@@ -26,7 +26,11 @@ class MetricsFile:
     def __init__(self, path: Path, step: int = 0, looked_at: int = 0) -> None:
         self._path, self._lines, self._complained = path, [], False
         if path.exists():
-            kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _counts(line, step, looked_at)]
+            kept = [
+                line
+                for line in path.read_text(encoding="utf-8", errors="replace").splitlines()
+                if _counts(line, step, looked_at)
+            ]
             text = "".join(f"{line}\n" for line in kept)
             replace_file(path, lambda new: new.write_text(text, encoding="utf-8", newline="\n"))
         self._end = path.stat().st_size if path.exists() else 0
@@ -70,6 +74,6 @@ def _counts(line: str, step: int, looked_at: int) -> bool:
     """Whether a line of the metrics is whole, and of a step and a look that the run still has."""
     try:
         record = json.loads(line)
-    except json.JSONDecodeError:
+        return record["step"] <= (step if record["kind"] == "train" else looked_at)
+    except (ValueError, KeyError, TypeError):
         return False
-    return record["step"] <= (step if record["kind"] == "train" else looked_at)

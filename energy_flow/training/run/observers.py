@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 from ...utils.logging import logger
 
 Figures = Mapping[str, float]
+METRICS = "metrics.jsonl"
 
 
 class Example(NamedTuple):
@@ -51,7 +52,7 @@ class Observers:
         for observer in self._listening[:]:
             try:
                 tell(observer)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 self._listening.remove(observer)
                 logger.error(
                     "the observer %s failed (%s: %s) and is switched off; training goes on",
@@ -78,9 +79,15 @@ def run_folder_observers(folder: Path, step: int, looked_at: int) -> list[Observ
     from .metrics_file import MetricsFile
     from .tensorboard_curves import TensorBoardCurves
 
-    observers: list[Observer] = [MetricsFile(folder / "metrics.jsonl", step, looked_at)]
+    makers: dict[str, Callable[[], Observer]] = {"metrics": lambda: MetricsFile(folder / METRICS, step, looked_at)}
     if importlib.util.find_spec("tensorboard") is None:
         logger.warning("no TensorBoard curves: pip install 'energy-flow[cli]'")
     else:
-        observers.append(TensorBoardCurves(folder / "tensorboard", step))
+        makers["TensorBoard curves"] = lambda: TensorBoardCurves(folder / "tensorboard", step)
+    observers = []
+    for what, make in makers.items():
+        try:
+            observers.append(make())
+        except Exception as error:
+            logger.error("no %s in %s (%s: %s); training goes on", what, folder, type(error).__name__, error)
     return observers

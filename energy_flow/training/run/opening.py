@@ -16,6 +16,7 @@ from .checkpoint_store import MANIFEST, CheckpointStore, read_checkpoint
 from .folder_lock import LOCK, OWNER, refuse_if_in_use
 
 CHECKPOINTS = "checkpoints"
+LONGEST_PATH = 4000  # bytes; systems allow 4096 for a path with all that lies in the folder
 MAY_GROW = ("epochs",)  # fields of a run that goes on which may be raised
 
 
@@ -48,7 +49,7 @@ class Opening:
 
     def require_unchanged(self) -> None:
         """Refuse, with a ValueError, where somebody trained in the folder since it was opened."""
-        if self.folder is not None and self.known != _known(self.folder):
+        if self.folder is not None and not {*_known(self.folder)} <= {*self.known}:
             raise ValueError(f"{self.folder} got other checkpoints since it was opened; open the run again")
 
 
@@ -71,20 +72,28 @@ def open_run(
         raise ValueError("resume_from goes on with a run: give its run_folder, and do not overwrite it")
     if folder is None:
         return Opening(None)
-    folder = Path(folder)
+    folder = Path(folder).expanduser().absolute()  # wherever the process may go meanwhile
     require_writable(folder)
+    inside = next((parent for parent in folder.parents if (parent / MANIFEST).is_file()), None)
+    if inside is not None:
+        raise ValueError(f"run folder {folder} lies in the checkpoint {inside}; give a folder outside")
     refuse_if_in_use(folder)
     known = _known(folder)
     if resume_from == "auto":
         return _resume_newest(folder, config, known)
     if resume_from is not None:
-        return _resume_from(folder, Path(resume_from), config, known)
+        return _resume_from(folder, Path(resume_from).expanduser(), config, known)
     if _is_empty(folder):
         return Opening(folder)
     if not overwrite:
         raise ValueError(
             f"run folder {folder} exists and is not empty; give another, or --overwrite, or --resume auto to go on"
         )
+    if (folder / CONFIG).is_file():
+        try:
+            EnergyConfig.load(folder / CONFIG)
+        except ValueError as error:
+            raise ValueError(f"run folder {folder} is no run's to replace: {error}; give another folder") from error
     return Opening(folder, Opened.REPLACED, known=known)
 
 
@@ -122,16 +131,21 @@ def claim_folder(parent: Path) -> Path:
             number += 1
 
 
-def require_writable(folder: Path, what: str = "run folder") -> None:
+def require_writable(folder: Path, what: str = "run folder", file: str = "") -> None:
     """Refuse, with a ValueError, a folder in which no file can be made; nothing is left there.
 
     Args:
         folder: it need not exist.
         what: what the caller calls it; it leads the message.
+        file: the name of a file that will be written there.
     """
-    existing = folder
+    if "\0" in f"{folder}{file}":
+        raise ValueError(f"{what} {str(folder)!r}: a name cannot hold a zero byte")
+    existing = folder = folder.expanduser()
     while not _exists(existing) and existing != existing.parent:
         existing = existing.parent
+    if existing.is_symlink() and not existing.exists():
+        raise ValueError(f"{what} {folder}: {existing} is a link to nothing; give a folder")
     if not existing.is_dir():
         raise ValueError(f"{what} {folder}: {existing} is a file; give a folder")
     try:
@@ -139,8 +153,10 @@ def require_writable(folder: Path, what: str = "run folder") -> None:
         longest = os.pathconf(existing, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255
     except OSError as error:
         raise ValueError(f"{what} {folder}: {existing} cannot be written ({error.strerror}); give another") from error
-    for name in folder.parts:
-        if len(os.fsencode(name)) > longest:
+    if len(os.fsencode(folder.absolute())) > LONGEST_PATH:
+        raise ValueError(f"{what} {folder}: the path is longer than {LONGEST_PATH} bytes")
+    for name in (*folder.parts, file):
+        if len(os.fsencode(name)) > longest - len(os.fsencode(f"..{os.getpid()}.tmp")) * bool(name == file):
             raise ValueError(f"{what} {folder}: a name is longer than the {longest} bytes that the disk allows")
 
 
@@ -158,7 +174,7 @@ def require_same_run(found: EnergyConfig, wanted: EnergyConfig) -> None:
 
 def _exists(path: Path) -> bool:
     try:
-        return path.exists()
+        return os.path.lexists(path)
     except OSError:  # a name that is too long, or a folder that may not be looked into
         return False
 

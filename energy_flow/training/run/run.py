@@ -18,11 +18,10 @@ from ..model_folder import CONFIG, WEIGHTS
 from .checkpoint_files import Files, versions
 from .checkpoint_store import CheckpointStore
 from .folder_lock import FolderLock
-from .observers import Example, Figures, Observer, Observers, run_folder_observers
+from .observers import METRICS, Example, Figures, Observer, Observers, run_folder_observers
 from .opening import CHECKPOINTS, Opened, Opening
 from .run_files import (
     LOG,
-    METRICS,
     NONFINITE,
     OF_ONE_RUN,
     WEIGHT_FOLDERS,
@@ -71,6 +70,7 @@ class Run:
             self._store = CheckpointStore(opening.folder / CHECKPOINTS, config.keep_checkpoints)
         self._saved: tuple[tuple[int, int], Path | None] = ((-1, -1), None)  # step and looks, and where
         self._started = self._checkpointed = time.perf_counter()
+        self._forked = opening.how is Opened.FORKED
 
     @property
     def folder(self) -> Path | None:
@@ -92,6 +92,11 @@ class Run:
         if self.folder is not None and self._store is not None:
             known = tuple(path.name for path in self._store.all())
             self.opening = Opening(self.folder, how, checkpoint, known)
+
+    @property
+    def forked(self) -> bool:
+        """Whether the run began with another's checkpoint."""
+        return self._forked
 
     def newest(self) -> Path | None:
         """The newest whole checkpoint in the folder, for every process."""
@@ -164,6 +169,12 @@ class Run:
 
         if self.ranks.from_first(written):
             state.kept[name] = state.step
+
+    def has(self, state: RunState, name: str) -> int | None:
+        """The step of the `best` or `last` weights, if they are on the disk still."""
+        folder = self.folder
+        there = folder is not None and self.ranks.from_first(partial(self._is_there, name))
+        return state.kept.get(name) if there else None
 
     def keep_batch(self, state: RunState, write: Callable[[Path], object]) -> None:
         """Write the batch in which a number was not finite."""
@@ -243,6 +254,9 @@ class Run:
         self._require()
         return self._try(CHECKPOINT, state.step, lambda: store.save(state.step, files, {"versions": versions()}))
 
+    def _is_there(self, name: str) -> bool:
+        return self.folder is not None and (self.folder / name / WEIGHTS).is_file()
+
     def _newest_name(self) -> str:
         found = self._store.all() if self._store is not None else []
         return found[-1].name if found else "none"
@@ -262,16 +276,17 @@ class Run:
     def _require_weights(self, state: RunState) -> None:
         best = state.best(self.config.best_by)
         wanted = {"last": state.looked_at} | ({} if best is None else {"best": best.step})
-        missing = [name for name, step in wanted.items() if state.kept.get(name) != step]
+        there = {name: state.kept.get(name) if self._is_there(name) else None for name in WEIGHT_FOLDERS}
+        missing = [name for name, step in wanted.items() if there[name] != step]
         if not missing:
             return
         found = []
         for name in WEIGHT_FOLDERS:
-            report = state.report_at(state.kept.get(name))
-            there = "not on the disk" if report is None else f"of epoch {report.epoch} (step {report.step})"
-            found.append(f"{name} is {there}")
+            report = state.report_at(there[name])
+            which = "not on the disk" if report is None else f"of epoch {report.epoch} (step {report.step})"
+            found.append(f"{name} is {which}")
         raise WeightsNotSavedError(
-            f"the {' and '.join(missing)} weights could not be written to {self.folder}: {', '.join(found)}, and the "
+            f"the {' and '.join(missing)} weights are missing in {self.folder}: {', '.join(found)}, and the "
             f"newest checkpoint is {self._newest_name()}; free some space, then "
             "go on with --resume auto, or write the model in memory with trainer.save(FOLDER)"
         )

@@ -10,21 +10,35 @@ from ...utils.files import replace_file
 from ...utils.logging import logger
 from ..model_folder import CONFIG, WEIGHTS
 from .checkpoint_files import BEST
+from .checkpoint_store import CheckpointStore
+from .observers import METRICS
 from .opening import CHECKPOINTS
 
-METRICS, LOG, NONFINITE, RUN_ID, SET_ASIDE = "metrics.jsonl", "log.jsonl", "nonfinite", "wandb-id.txt", "set-aside"
-WEIGHT_FOLDERS = ("best", "last")
-OF_ONE_RUN = (CONFIG, METRICS, "tensorboard", "wandb", RUN_ID, *WEIGHT_FOLDERS, CHECKPOINTS, NONFINITE)
+LOG, NONFINITE, RUN_ID, SET_ASIDE = "log.jsonl", "nonfinite", "wandb-id.txt", "set-aside"
+WEIGHT_FOLDERS, TENSORBOARD = ("best", "last"), "tensorboard"
+OF_ONE_RUN = (CONFIG, METRICS, TENSORBOARD, "wandb", RUN_ID, *WEIGHT_FOLDERS, CHECKPOINTS, NONFINITE)
+FILES_OF_A_RUN = (
+    *(CONFIG, METRICS, LOG, RUN_ID, f"{NONFINITE}/step-*.json", f"{NONFINITE}/step-*.safetensors"),
+    *(f"{name}/{file}" for name in WEIGHT_FOLDERS for file in (WEIGHTS, CONFIG)),
+    f"{TENSORBOARD}/events.out.tfevents.*",
+)
 
 
 def remove_earlier_run(folder: Path) -> None:
-    """Remove what an earlier run left; what is not a run's stays."""
-    for name in (*OF_ONE_RUN, SET_ASIDE):
+    """Remove the files that an earlier run left, each by its name; whatever else stands among them stays."""
+    store = CheckpointStore(folder / CHECKPOINTS)
+    for checkpoint in store.all():
+        shutil.rmtree(checkpoint)
+    store.remove_unfinished()
+    if (folder / SET_ASIDE).is_dir():
+        shutil.rmtree(folder / SET_ASIDE)
+    for pattern in FILES_OF_A_RUN:
+        for path in folder.glob(pattern):
+            path.unlink()
+    for name in (CHECKPOINTS, *WEIGHT_FOLDERS, TENSORBOARD, NONFINITE):
         path = folder / name
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+        if path.is_dir() and not path.is_symlink() and not any(path.iterdir()):
+            path.rmdir()
 
 
 def set_aside(folder: Path, names: Iterable[str], copied: Iterable[str] = ()) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -32,9 +33,9 @@ class EpochReport:
         return loss | measured | self.own
 
     def cost(self, name: str) -> float | None:
-        """A figure, turned so that less is better; None where there is none."""
-        value = self.figures().get(name)
-        return value if value is None or name in LESS_IS_BETTER else -value
+        """A figure, turned so that less is better; None where there is none, or it is not a number."""
+        value = self.figures().get(name, math.nan)
+        return None if math.isnan(value) else value if name in LESS_IS_BETTER else -value
 
 
 @dataclass

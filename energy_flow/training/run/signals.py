@@ -10,7 +10,7 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-SIGNALS = ("SIGTERM", "SIGINT", "SIGUSR1")  # those that the system has
+SIGNALS = ("SIGHUP", "SIGTERM", "SIGINT", "SIGUSR1")  # those that the system has
 
 
 class StopSignals:
@@ -35,8 +35,9 @@ class StopSignals:
         self.received = None
         if threading.current_thread() is threading.main_thread():
             for name in SIGNALS:
-                if hasattr(signal, name):
-                    number = getattr(signal, name)
+                number = getattr(signal, name, None)
+                told_to_stay = name == "SIGHUP" and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN  # by nohup
+                if number is not None and not told_to_stay:
                     self._before[number] = signal.signal(number, self._note)
         return self
 
