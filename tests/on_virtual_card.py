@@ -42,7 +42,7 @@ def trainer(run: Path | None = None, resume: str | None = None, **changes) -> En
 
 
 def train_in(precision: str) -> dict:
-    one = trainer(precision=precision, epochs=6)
+    one = trainer(precision=precision, epochs=3)
     result = one.fit(data())
     losses = [report.train_loss for report in result.epochs]
     return {"device": str(one.devices.device), "precision": one.devices.precision, "losses": losses}

@@ -51,6 +51,8 @@ def trained(tmp_path_factory):
             "1",
             "--batch-size",
             "1024",
+            "--lattice-depth",
+            "4",
             "--examples",
             "3",
             *SMALL,

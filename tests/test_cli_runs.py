@@ -391,9 +391,7 @@ def test_yamls_merge_keys_are_read(tmp_path) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a shell")
-def test_closed_streams_are_no_traceback() -> None:
-    for closed in (">&-", "2>&-", ">&- 2>&-"):
-        command = f"{sys.executable} -m energy_flow info --preset debug {closed}"
-        ran = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, check=False)
-        assert "Traceback" not in ran.stderr
-        assert ran.returncode == 0
+def test_a_closed_output_is_no_traceback() -> None:
+    command = f"{sys.executable} -m energy_flow info --preset debug >&-"
+    ran = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")

@@ -230,7 +230,7 @@ def test_checkpointing_goes_by_the_memory_there_is(monkeypatch) -> None:
     assert plan_execution(config, devices, 1, 1).execution.row_bucket == 64
 
 
-@pytest.mark.parametrize("checkpointed", [False, True])
+@pytest.mark.parametrize("checkpointed", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_kept_bytes_are_what_is_kept(checkpointed: bool) -> None:
     """The prediction against every storage alive after a forward pass; the launch keeps a little less."""
     from benchmarks.speed.activation_memory import measure

@@ -127,6 +127,7 @@ def test_resume_with_another_number_of_processes_says_so_and_agrees_to_rounding(
         torch.testing.assert_close(found[name], weights, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_sharded_optimizer_gives_the_same_bits(tmp_path, pair) -> None:
     assert codes(train(2, tmp_path / "run", shard_optimizer=True)) == [0, 0]
     found, wanted = final_bytes(tmp_path / "run"), final_bytes(pair)

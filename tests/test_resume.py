@@ -182,7 +182,9 @@ def test_resume_refuses_other_data_and_other_lengths(tmp_path) -> None:
         EnergyTrainer.resume(tmp_path / "run").fit(rows, epochs=1)
 
 
-@pytest.mark.parametrize("damage", ["truncate", "flip", "remove"])
+@pytest.mark.parametrize(
+    "damage", ["flip", *(pytest.param(how, marks=pytest.mark.slow) for how in ("truncate", "remove"))]
+)
 @pytest.mark.parametrize("name", [*FILES, "manifest.json", "manifest.sha256"])
 def test_resume_finds_damage_says_so_and_takes_the_one_before(tmp_path, uncut, caplog, name: str, damage: str) -> None:
     cut_run(tmp_path / "run", 10)
