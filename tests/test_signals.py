@@ -14,6 +14,7 @@ import torch
 from energy_flow.core import create_processor
 from energy_flow.data import PairData, PairSet
 from energy_flow.training import Callback, EnergyTrainer, TrainingStopped
+from energy_flow.training.callbacks import Callbacks
 from energy_flow.training.run.signals import StopSignals
 
 from .resume_worker import config, data
@@ -72,6 +73,15 @@ def test_without_a_folder_a_signal_stops_after_the_step_and_fit_goes_on(uncut) -
         trainer.fit(data())
     trainer.fit(data())
     assert torch.equal(outputs(trainer), uncut)
+
+
+class FailsOnce(Callback):
+    failed = False
+
+    def after_step(self, trainer, step) -> None:
+        if not self.failed:
+            self.failed = True
+            raise ArithmeticError
 
 
 def test_after_an_error_in_a_step_fit_goes_on_from_the_checkpoint(tmp_path, uncut) -> None:
@@ -134,7 +144,8 @@ def test_a_second_signal_ends_a_process_and_interrupts_a_notebook(at_a_prompt: b
         "import os, signal, sys\n"
         f"sys.ps1 = '>>> ' if {at_a_prompt} else None\n"
         f"if not {at_a_prompt}: del sys.ps1\n"
-        "from energy_flow.training.run.signals import StopSignals\n"
+        "from energy_flow.training.callbacks import Callbacks
+from energy_flow.training.run.signals import StopSignals\n"
         "try:\n"
         "    with StopSignals():\n"
         "        os.kill(os.getpid(), signal.SIGTERM); print('noted', flush=True)\n"
@@ -146,3 +157,13 @@ def test_a_second_signal_ends_a_process_and_interrupts_a_notebook(at_a_prompt: b
     assert ran.stdout.split() == (["noted", "KeyboardInterrupt"] if at_a_prompt else ["noted"])
     assert ran.returncode == (0 if at_a_prompt else 128 + signal.SIGINT)
     assert ends in (*ran.stdout.split(), str(ran.returncode))
+
+
+def test_a_second_run_that_fails_at_once_begins_again(tmp_path) -> None:
+    train(tmp_path / "run")
+    trainer = EnergyTrainer.resume(tmp_path / "run")
+    trainer.fit(data())  # it is finished, and nothing is left to do
+    trainer._loop.callbacks = Callbacks([FailsOnce()], trainer)
+    with pytest.raises(ArithmeticError):
+        trainer.fit(data())
+    assert trainer.fit(data()).steps == 12

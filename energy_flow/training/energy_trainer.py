@@ -205,7 +205,7 @@ class EnergyTrainer:
                 self._state, self._broken = state, False
                 self._run.reopen(Opened.RESUMED)
                 raise
-        self._broken = False
+        self._broken, self._origin = False, None
         self._run.reopen(Opened.AGAIN)
         best, seconds = state.best(config.best_by), time.perf_counter() - started
         ended = self._loop.reason_to_end(state)
