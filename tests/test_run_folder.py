@@ -273,6 +273,9 @@ def test_metrics_wait_until_the_disk_has_room(tmp_path, monkeypatch, caplog) -> 
         def __exit__(self, *_) -> None:
             self.real.close()
 
+        def tell(self) -> int:
+            return self.real.tell()
+
         def truncate(self, size) -> None:
             self.real.truncate(size)
 

@@ -144,8 +144,7 @@ def test_a_second_signal_ends_a_process_and_interrupts_a_notebook(at_a_prompt: b
         "import os, signal, sys\n"
         f"sys.ps1 = '>>> ' if {at_a_prompt} else None\n"
         f"if not {at_a_prompt}: del sys.ps1\n"
-        "from energy_flow.training.callbacks import Callbacks
-from energy_flow.training.run.signals import StopSignals\n"
+        "from energy_flow.training.run.signals import StopSignals\n"
         "try:\n"
         "    with StopSignals():\n"
         "        os.kill(os.getpid(), signal.SIGTERM); print('noted', flush=True)\n"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
@@ -37,7 +38,16 @@ from ..training.run.folder_lock import refuse_if_in_use
 from ..training.run.opening import MAY_GROW, newest_checkpoint, require_writable
 from ..utils import DeviceManager
 
-cached_data = lru_cache(maxsize=1)(load_data)  # the parser and the command ask for the same
+
+@lru_cache(maxsize=1)
+def _loaded(source: str, seed: int, stamp: tuple[Path, int]) -> PairData:
+    return load_data(source, seed)
+
+
+def cached_data(source: str, seed: int = 0) -> PairData:
+    """A data set; the parser and the command ask for the same, and it is loaded once."""
+    path = Path(source).absolute()
+    return _loaded(source, seed, (path, path.stat().st_mtime_ns if path.exists() else 0))
 
 
 @dataclass(frozen=True)
@@ -124,7 +134,8 @@ def defaults_of_training(early: Early) -> EnergyConfig:
         create_config(early.preset)  # names those that there are
     if early.run is not None:
         require_writable(early.run)
-        refuse_if_in_use(early.run)
+        if os.environ.get("RANK", "0") == "0":  # of several processes the first alone will write there
+            refuse_if_in_use(early.run)
     going_on = _configuration_that_goes_on(early)
     if going_on is not None:
         return _held_against(going_on, early, given)

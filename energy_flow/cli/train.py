@@ -19,6 +19,7 @@ from ..distributed import Ranks, joined_ranks
 from ..training import EnergyTrainer, Observer, ProgressBar, WandbCurves
 from ..training.model_folder import load_initial_weights
 from ..training.run.opening import claim_folder
+from ..training.run.run_files import LOG
 from ..utils import DeviceManager, setup_logging
 from ..utils.logging import logger
 from .report import console, load_trainer, print_decoded, print_scores
@@ -107,6 +108,7 @@ class Train(ModelOptions):
         data = cached_data(self.data, settings.data_seed)
         with joined_ranks(devices.device), contextlib.ExitStack() as at_end:
             ranks = Ranks()
+            setup_logging("INFO" if ranks.first else "WARNING", options.log_channels, console=console)
             given = options.run and options.run.expanduser()
             folder = given or ranks.from_first(lambda: claim_folder(RUNS))
             if options.run is None and ranks.first:
@@ -119,9 +121,7 @@ class Train(ModelOptions):
                 load_initial_weights(processor, options.init_from)
             trainer = EnergyTrainer(processor, settings, folder, options.overwrite, devices, observers, options.resume)
             if ranks.first:
-                setup_logging(channels=options.log_channels, json_path=folder / "log.jsonl", console=console)
-            else:
-                setup_logging("WARNING", console=console)
+                setup_logging(channels=options.log_channels, json_path=folder / LOG, console=console)
             trainer.fit(data)
         if ranks.first:
             self._judge(folder, data)

@@ -44,6 +44,8 @@ class Callbacks:
             ):
                 raise ValueError(f"callbacks has {callback!r}; give objects of classes that derive from Callback")
         self._callbacks, self._trainer, self._ranks = tuple(callbacks), trainer, trainer.ranks
+        if len({*trainer.ranks.everyones(len(callbacks))}) > 1:
+            raise ValueError("the processes have different numbers of callbacks; give all the same")
 
     def before_training(self) -> None:
         """The run begins, or goes on."""
@@ -61,7 +63,21 @@ class Callbacks:
     def _reason(self, ask: Callable[[Callback], str | None]) -> str:
         if not self._callbacks:
             return ""
-        said = [ask(callback) for callback in self._callbacks]
-        if not all(isinstance(one, str | None) for one in said):
-            raise ValueError(f"callbacks said {said}; each returns a text, which ends the run, or None")
-        return next(filter(None, self._ranks.everyones(next(filter(None, said), ""))), "")
+        said, failed = "", None
+        try:
+            said = _first_text([ask(callback) for callback in self._callbacks])
+        except Exception as error:  # told to the others, so that none waits for this one
+            failed = error
+        everyone = self._ranks.everyones((said, None if failed is None else f"{type(failed).__name__}: {failed}"))
+        if failed is not None:
+            raise failed
+        for _, words in everyone:
+            if words is not None:
+                raise RuntimeError(f"a callback of another process failed ({words})")
+        return next((text for text, _ in everyone if text), "")
+
+
+def _first_text(said: Sequence[object]) -> str:
+    if not all(isinstance(one, str | None) for one in said):
+        raise ValueError(f"callbacks said {said}; each returns a text, which ends the run, or None")
+    return next((one for one in said if isinstance(one, str) and one), "")

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..config import EnergyConfig
-from ..core import create_processor
+from ..core import FlowProcessor, create_processor
 from ..data.pairs import PairData, PairSet, TextBank, embeddings_of
 from ..data.stored_rows import Rows
 from ..data.tasks import TASKS
@@ -30,7 +30,7 @@ from .model_folder import CONFIG, save_model
 from .optimizers import MakeOptimizer
 from .planning import plan_run
 from .run.observers import Observer
-from .run.opening import Opened, newest_checkpoint, open_run
+from .run.opening import Opened, Opening, newest_checkpoint, open_run
 from .run.run import Run, TrainingStopped
 from .run.run_state import EpochReport, RunState
 from .schedule import Schedule
@@ -97,8 +97,7 @@ class EnergyTrainer:
         opening = self.ranks.from_first(partial(open_run, run_folder, overwrite, resume_from, config))
         self._learner = Learner(processor, config, devices, self.ranks, loss, optimizer, schedule, opening.checkpoint)
         self._run = Run(opening, config, self.ranks, observers)
-        self.config, self.processor, self.devices = config, self._learner.processor, self._learner.devices
-        self._origin = opening.checkpoint
+        self._opening = opening  # with which the run began, as long as it is not finished
         self._step = self._learner.step  # what tests look into
         self._loop = TrainingLoop(self._learner, self._run, Callbacks(callbacks, self))
         self.figures = dict(figures or {})
@@ -136,9 +135,24 @@ class EnergyTrainer:
 
     @optimizer.setter
     def optimizer(self, optimizer: torch.optim.Optimizer) -> None:
-        if self._state is not None:
+        if self._state is not None or self._broken:
             raise ValueError("the run goes on with the moments of its optimizer; give another to a new run")
         self._learner.use_optimizer(optimizer)
+
+    @property
+    def processor(self) -> FlowProcessor:
+        """The model."""
+        return self._learner.processor
+
+    @property
+    def config(self) -> EnergyConfig:
+        """Its configuration."""
+        return self._learner.config
+
+    @property
+    def devices(self) -> DeviceManager:
+        """Device and precision."""
+        return self._learner.devices
 
     @property
     def run_folder(self) -> Path | None:
@@ -195,6 +209,8 @@ class EnergyTrainer:
         if validation is not None:
             check_pairs("validation pairs", validation.pairs, config, self._learner.needs_directions)
             validation.require(config.best_by)
+        elif config.patience is not None:
+            raise ValueError("patience needs a validation set to look at; call fit with one, or leave patience out")
         state, new = self._plan(pairs, epochs)
         with self._run.running(state, self._learner.weight_bytes), self._learner.same_bits():
             self._state, self._broken = None, True
@@ -205,10 +221,10 @@ class EnergyTrainer:
                 self._state, self._broken = state, False
                 self._run.reopen(Opened.RESUMED)
                 raise
-        self._broken, self._origin = False, None
+        self._broken, self._opening = False, Opening(None)
         self._run.reopen(Opened.AGAIN)
         best, seconds = state.best(config.best_by), time.perf_counter() - started
-        ended = self._loop.reason_to_end(state)
+        ended = self._loop.reason_to_end(state) if state.epoch <= state.epochs else ""
         return TrainingResult(state.step, seconds, tuple(state.reports), best and best.epoch, ended)
 
     def _plan(self, pairs: PairSet, epochs: int | None) -> tuple[RunState, bool]:
@@ -223,11 +239,10 @@ class EnergyTrainer:
     def _go_back(self) -> None:
         """After an error in the middle of a step: to the newest checkpoint, or that which the run began with."""
         own = self._run.newest()
-        checkpoint = own or self._origin
+        checkpoint = own or self._opening.checkpoint
         if checkpoint is not None:
             self._state = self._learner.reload(checkpoint)
-            how = Opened.FORKED if own is None and self._run.forked else Opened.RESUMED
-            self._run.reopen(how, checkpoint)
+            self._run.reopen(Opened.RESUMED if own else self._opening.how, checkpoint)
         else:
             logger.warning("the run that failed saved nothing: a new one begins, from the weights as they are")
             self._run.reopen(Opened.AGAIN)

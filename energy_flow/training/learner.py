@@ -23,7 +23,16 @@ from .execution_plan import most_flows, plan_execution, without_graphs
 from .flow_budget import ADAPT_EVERY, FlowBudget
 from .losses import DIRECTIONAL, OwnLoss, own_loss
 from .model_folder import CONFIG, load_weights
-from .optimizers import MakeOptimizer, checked_optimizer, create_optimizer, description_of, freeze
+from .optimizers import (
+    MakeOptimizer,
+    checked_optimizer,
+    create_optimizer,
+    description_of,
+    freeze,
+    group_numbers,
+    load_group_numbers,
+    moments_of,
+)
 from .prediction import Prediction
 from .run.checkpoint_files import Files, files_of, restore
 from .run.run_state import RunState, read_state
@@ -80,7 +89,8 @@ class Learner:
         self.step = TrainingStep(
             self.processor, checked_optimizer(made, self.processor), config, self.devices, ranks, self.loss
         )
-        self._most_flows = config.max_active_flows
+        self._optimizer_was = description_of(self.optimizer)  # before it counts anything
+        self._trained, self._most_flows = False, config.max_active_flows
         self.restored = state
         self.wanted_epochs: int | None = None  # where the run goes on with others than it was started with
         if checkpoint is not None and state is not None:
@@ -94,13 +104,13 @@ class Learner:
     def use_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
         """Train with another optimizer of the same model from now on."""
         self.step.optimizer = checked_optimizer(optimizer, self.processor)
-        self._own["optimizer"] = optimizer
+        self._own["optimizer"], self._optimizer_was = optimizer, description_of(optimizer)
 
     @property
     def parts(self) -> dict[str, str]:
         """The user's own loss, optimizer and schedule, by the names of their code; a run goes on with the same."""
         own = {name: _code_name(part) for name, part in self._own.items() if part is not None}
-        return own | ({"optimizer": description_of(self.optimizer)} if "optimizer" in own else {})
+        return own | ({"optimizer": self._optimizer_was} if "optimizer" in own else {})
 
     @property
     def needs_directions(self) -> bool:
@@ -125,6 +135,9 @@ class Learner:
         self.require_its_weights()
         if new and self.average is not None:
             self.average.restart()
+        if new and self._trained:  # the moments of the run before are not this one's
+            getattr(self.optimizer, "optim", self.optimizer).state.clear()
+        self._trained = True
         self._choose_execution(state)
         self.step.micro_batches = state.micro_batches
 
@@ -135,6 +148,8 @@ class Learner:
     def note_step(self, state: RunState) -> None:
         """A step was taken: the average follows it."""
         state.micro_batches = self.step.micro_batches
+        if state.step == 0 and self._own["optimizer"] is not None:
+            moments_of(self.optimizer, self.processor, self.ranks)  # what no checkpoint can hold is named now
         if self.average is not None:
             self.average.update()
             state.averaged_steps = self.average.steps
@@ -160,6 +175,7 @@ class Learner:
         """What writes each file of a checkpoint; every process gives its part."""
         state.frozen = [name for name, weight in self.processor.named_parameters() if not weight.requires_grad]
         state.parts = self.parts
+        state.group_numbers = [] if self._own["optimizer"] is None else group_numbers(self.optimizer)
         return files_of(self.processor, self.optimizer, state, self.ranks, self.average, best)
 
     def reload(self, checkpoint: Path) -> RunState:
@@ -177,6 +193,7 @@ class Learner:
             self.wanted_epochs = self.config.epochs
         load_weights(self.processor, checkpoint)
         restore(checkpoint, self.processor, self.optimizer, state, self.ranks, self.average)
+        load_group_numbers(self.optimizer, state.group_numbers)
 
     def require_its_weights(self) -> None:
         """Refuse to train a model that has got other weights than the optimizer's since the trainer was built."""

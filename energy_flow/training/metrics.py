@@ -18,6 +18,8 @@ from ..data.stored_rows import CHUNK, Rows, chunks, host_rows
 from ..text.decoder import NearestTexts
 
 RESAMPLES = 1000  # of the bootstrap
+RANKED = ("median_rank", "rank_std", "acc_1", "acc_10", "acc_100")  # figures that need a bank of texts
+LESS_IS_BETTER = ("loss", "train_loss", "mse", "median_rank", "rank_std")  # of all other figures more is
 
 
 @dataclass(frozen=True)

@@ -106,8 +106,8 @@ def moments_of(
     consolidate = getattr(optimizer, "consolidate_state_dict", None)  # a sharded one has it
     if consolidate is not None:
         consolidate(to=0)
-    if not ranks.first:
-        return {}, {}
+        if not ranks.first:
+            return {}, {}
     names = _names(optimizer, model)
     found = {
         f"{names[int(number)]}.{name}": value
@@ -118,7 +118,22 @@ def moments_of(
     for name, value in numbers.items():
         if not isinstance(value, int | float | str | None):
             raise ValueError(f"the optimizer keeps a {type(value).__name__} as {name}; a checkpoint holds tensors")
-    return {name: value for name, value in found.items() if isinstance(value, Tensor)}, numbers
+    tensors = {name: value for name, value in found.items() if isinstance(value, Tensor)}
+    return (tensors, numbers) if ranks.first else ({}, {})
+
+
+def group_numbers(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
+    """What an optimizer counts in its groups, as schedule-free ones do: their numbers, group by group."""
+    return [
+        {name: value for name, value in group.items() if type(value) in (int, float, bool) and name != "lr"}
+        for group in optimizer.param_groups
+    ]
+
+
+def load_group_numbers(optimizer: torch.optim.Optimizer, numbers: Sequence[Mapping[str, Any]]) -> None:
+    """Put back what `group_numbers` gave."""
+    for group, values in zip(optimizer.param_groups, numbers, strict=False):
+        group.update(values)
 
 
 def load_moments(

@@ -32,7 +32,7 @@ class TrainingLoop:
     def __init__(self, learner: Learner, run: Run, callbacks: Callbacks) -> None:
         self.learner, self.run, self.callbacks = learner, run, callbacks
         self.config, self.ranks = learner.config, learner.ranks
-        self.records = StepRecords(learner.devices)
+        self.records, self._first_step = StepRecords(learner.devices), 0
 
     def __call__(self, pairs: PairSet, validation: Validation | None, state: RunState) -> None:
         """Train from this state to the end of the run.
@@ -46,6 +46,8 @@ class TrainingLoop:
             TrainingStopped: a signal or the time limit asked for it, and the run was saved.
             WeightsNotSavedError: the last or best weights could not be written.
         """
+        self._first_step = state.step
+        self.records = StepRecords(self.learner.devices)  # those of a fit that failed are not this one's
         self._log_start(state)
         self.callbacks.before_training()
         while state.epoch <= state.epochs and not self.reason_to_end(state):
@@ -104,6 +106,7 @@ class TrainingLoop:
             with self.learner.judged_weights():
                 stop = partial(self._pause, state, only_stops=True)
                 outputs = self.learner.prediction.shared(validation.pairs.inputs, self.ranks, stop)
+            self.run.signals.awaited = "the end of this look at the validation set"
             look = self.ranks.from_first(partial(validation.judge, outputs, self.config))
             report = replace(report, validation_loss=look.loss, validation=look.metrics, own=look.own)
             self.run.look({"step": state.step, "epoch": state.epoch} | report.figures(), look.examples)
@@ -127,14 +130,15 @@ class TrainingLoop:
         self._look(validation, state)
         self._keep(state)
         self._save(state)
-        self.run.require_weights(state)
+        self.run.require_weights(state, went_on=state.step > self._first_step)
 
     def _keep(self, state: RunState) -> None:
         """Write the weights of the last look, and as the best ones where they are, unless they are on the disk."""
         by, report = self.config.best_by, state.report_at(state.step)
         kept = state.report_at(self.run.has(state, "best"))
         best = report and report.cost(by)
-        is_best = best is not None and (kept is None or best < (kept.cost(by) or 0.0))
+        worst = None if kept is None else kept.cost(by)
+        is_best = best is not None and (worst is None or best < worst)
         with self.learner.judged_weights():
             for name in [name for name, wanted in (("last", True), ("best", is_best)) if wanted]:
                 if self.run.has(state, name) != state.step:

@@ -16,12 +16,11 @@ from ..data.pairs import PairSet, TextBank, check_width
 from ..data.stored_rows import chunks
 from ..utils.helpers import batch_slices
 from .losses import Loss, total_loss
-from .metrics import EmbeddingMetrics, Judge
+from .metrics import RANKED, EmbeddingMetrics, Judge
 from .run.observers import Example
 
 EXAMPLES = 3  # of the validation set, decoded at every look
 Figure = Callable[[Tensor, Tensor], float]  # (N, E out) outputs and targets to a number; more is better
-RANKED = ("median_rank", "rank_std", "acc_1", "acc_10", "acc_100")
 
 
 class Look(NamedTuple):

@@ -70,11 +70,16 @@ class CheckpointStore:
             sync_folder(temporary)
             if final.exists():  # a damaged one, or the same step before the validation set was looked at
                 os.replace(final, before)
-            os.replace(temporary, final)
+            try:
+                os.replace(temporary, final)
+            except OSError:
+                if before.exists():
+                    os.replace(before, final)
+                raise
             sync_folder(self.folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-            shutil.rmtree(before, ignore_errors=True)
+        shutil.rmtree(before, ignore_errors=True)
         self._remove_oldest()
         return final
 
@@ -96,10 +101,18 @@ class CheckpointStore:
         return None
 
     def remove_unfinished(self) -> None:
-        """Remove what a killed run left half-written."""
+        """Remove what a killed run left half-written; a checkpoint that was about to be replaced comes back."""
         for path in _entries(self.folder):
-            if _UNFINISHED.fullmatch(path.name):
+            name = path.name.split(".")[1] if _UNFINISHED.fullmatch(path.name) else ""
+            if name and path.name.endswith(".old.tmp") and not (self.folder / name).exists():
+                os.replace(path, self.folder / name)
+            elif name:
                 _remove(path)
+
+    @staticmethod
+    def step_of(checkpoint: Path) -> int:
+        """The step that a checkpoint's name says."""
+        return int(checkpoint.name.removeprefix("step-"))
 
     def _remove_oldest(self) -> None:
         for old in [folder for folder in self.all() if _step_in(folder) is not None][: -self.keep]:

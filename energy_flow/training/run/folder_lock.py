@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from ...utils.files import replace_file
 from ...utils.logging import logger
 
+PATIENCE = 1.0  # seconds until a lock that is held counts as somebody's
 LOCK, OWNER = "run.lock", "run-owner.json"
 
 
@@ -40,7 +41,7 @@ class FolderLock:
     def __init__(self, folder: Path) -> None:
         self._path, self._owner = folder / LOCK, folder / OWNER
         self._folder, self._token = folder, uuid.uuid4().hex
-        self._lock = FileLock(self._path, timeout=0)
+        self._lock = FileLock(self._path)
 
     def acquire(self) -> None:
         """Take the folder.
@@ -48,10 +49,30 @@ class FolderLock:
         Raises:
             RunInUseError: somebody has it; names process, machine and since when.
         """
+        self.take_lock()
         try:
-            self._lock.acquire()
+            self._sign()
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def take_lock(self) -> None:
+        """Take the system's lock alone; somebody who only asks whether it is free has it for a moment.
+
+        Raises:
+            RunInUseError: somebody has it; names process, machine and since when.
+        """
+        try:
+            self._lock.acquire(timeout=PATIENCE)
         except Timeout as error:
             raise RunInUseError(self._words()) from error
+
+    def drop_lock(self) -> None:
+        """Give it back, and leave what is written there."""
+        self._lock.release()
+
+    def _sign(self) -> None:
+        """Write down whose the folder is."""
         left = self._read()
         if left is not None:
             logger.warning("process %s on %s left this run without closing it: taken over", left["pid"], left["host"])
@@ -108,9 +129,7 @@ def refuse_if_in_use(folder: Path) -> None:
         return
     probe = FolderLock(folder)
     try:
-        probe._lock.acquire()
-    except Timeout as error:
-        raise RunInUseError(probe._words()) from error
+        probe.take_lock()
     except OSError:  # a folder that may be read alone: whoever writes into it will be told
         return
-    probe._lock.release()
+    probe.drop_lock()

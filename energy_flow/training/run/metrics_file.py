@@ -57,6 +57,7 @@ class MetricsFile:
             return
         try:
             with self._path.open("ab") as file:
+                self._end = min(self._end, file.tell())  # less where somebody removed the file
                 file.truncate(self._end)  # of what the disk took of the lines before it was full
                 file.write("".join(self._lines).encode())
                 file.flush()

@@ -14,6 +14,7 @@ from ...config.energy_config import RUN_ONLY
 from ..model_folder import CONFIG, WEIGHTS
 from .checkpoint_store import MANIFEST, CheckpointStore, read_checkpoint
 from .folder_lock import LOCK, OWNER, refuse_if_in_use
+from .run_state import STATE
 
 CHECKPOINTS = "checkpoints"
 LONGEST_PATH = 4000  # bytes; systems allow 4096 for a path with all that lies in the folder
@@ -229,7 +230,7 @@ def _require_checkpoint(folder: Path, run_folder: Path) -> Path:
     if (folder / MANIFEST).exists():
         read_checkpoint(folder)
         return folder
-    if (folder / WEIGHTS).is_file() and not (folder / "state.json").exists():
+    if (folder / WEIGHTS).is_file() and not (folder / STATE).exists():
         raise ValueError(f"{folder} holds weights alone, and no checkpoint; start from them with --init-from {folder}")
     run = folder.parent if folder.name == CHECKPOINTS else folder
     if (run / CHECKPOINTS).is_dir():

@@ -70,7 +70,6 @@ class Run:
             self._store = CheckpointStore(opening.folder / CHECKPOINTS, config.keep_checkpoints)
         self._saved: tuple[tuple[int, int], Path | None] = ((-1, -1), None)  # step and looks, and where
         self._started = self._checkpointed = time.perf_counter()
-        self._forked = opening.how is Opened.FORKED
 
     @property
     def folder(self) -> Path | None:
@@ -92,11 +91,6 @@ class Run:
         if self.folder is not None and self._store is not None:
             known = tuple(path.name for path in self._store.all())
             self.opening = Opening(self.folder, how, checkpoint, known)
-
-    @property
-    def forked(self) -> bool:
-        """Whether the run began with another's checkpoint."""
-        return self._forked
 
     def newest(self) -> Path | None:
         """The newest whole checkpoint in the folder, for every process."""
@@ -126,7 +120,7 @@ class Run:
 
     def tell(self, tell: Callable[[Observer], object]) -> None:
         """Tell the observers something, as long as the folder is this run's."""
-        self._require()
+        self.ranks.from_first(self._require)
         self._observers.tell(tell)
 
     def look(self, record: Figures, examples: Sequence[Example]) -> None:
@@ -188,14 +182,19 @@ class Run:
         how = "go on with --resume auto" if self.folder is not None else "fit goes on from here"
         return TrainingStopped(f"stopped after step {state.step} ({reason}), {where}; {how}")
 
-    def require_weights(self, state: RunState) -> None:
+    def require_weights(self, state: RunState, went_on: bool) -> None:
         """Make sure, at the end of a run, that its last and best weights are on the disk.
+
+        Args:
+            state: where the run is.
+            went_on: whether it took steps since it was opened. Where not, best weights that are lost were told of
+                before, and are a warning.
 
         Raises:
             WeightsNotSavedError: they are not; on every process.
         """
         if self.folder is not None:
-            self.ranks.from_first(partial(self._require_weights, state))
+            self.ranks.from_first(partial(self._require_weights, state, went_on))
 
     def _take(self, state: RunState, weight_bytes: int, stack: contextlib.ExitStack) -> None:
         """Take the folder, put it in order for this run, and start the observers."""
@@ -223,13 +222,10 @@ class Run:
         elif opening.how is Opened.AGAIN:
             set_aside(folder, OF_ONE_RUN)
         elif opening.how is Opened.RESUMED:
-            newer = [path for path in store.all() if int(path.name[5:]) > state.step]
+            newer = [path for path in store.all() if store.step_of(path) > state.step]
             if newer:
                 branch = [str(path.relative_to(folder)) for path in newer]
                 set_aside(folder, [*branch, *WEIGHT_FOLDERS], copied=[METRICS, LOG])
-        if opening.how is Opened.RESUMED and state.reports and not state.kept:  # version 0.1 did not note it
-            best = state.best(self.config.best_by)
-            state.kept = {"last": state.looked_at} | ({} if best is None else {"best": best.step})
         store.remove_unfinished()
         if opening.checkpoint is not None:
             restore_best(folder, opening.checkpoint)
@@ -273,7 +269,7 @@ class Run:
             logger.error("no %s at step %d (%s): what was written before stays", what, step, error)
             return None
 
-    def _require_weights(self, state: RunState) -> None:
+    def _require_weights(self, state: RunState, went_on: bool) -> None:
         best = state.best(self.config.best_by)
         wanted = {"last": state.looked_at} | ({} if best is None else {"best": best.step})
         there = {name: state.kept.get(name) if self._is_there(name) else None for name in WEIGHT_FOLDERS}
@@ -285,8 +281,14 @@ class Run:
             report = state.report_at(there[name])
             which = "not on the disk" if report is None else f"of epoch {report.epoch} (step {report.step})"
             found.append(f"{name} is {which}")
-        raise WeightsNotSavedError(
+        words = (
             f"the {' and '.join(missing)} weights are missing in {self.folder}: {', '.join(found)}, and the "
-            f"newest checkpoint is {self._newest_name()}; free some space, then "
-            "go on with --resume auto, or write the model in memory with trainer.save(FOLDER)"
+            f"newest checkpoint is {self._newest_name()}"
+        )
+        if missing == ["best"] and not went_on:
+            logger.warning("%s; those of the best look are lost", words)
+            return
+        raise WeightsNotSavedError(
+            f"{words}; free some space, then go on with --resume auto, or write the model in memory with "
+            "trainer.save(FOLDER)"
         )

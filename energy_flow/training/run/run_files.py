@@ -25,13 +25,11 @@ FILES_OF_A_RUN = (
 
 
 def remove_earlier_run(folder: Path) -> None:
-    """Remove the files that an earlier run left, each by its name; whatever else stands among them stays."""
+    """Remove the files that an earlier run left, each by its name; what was set aside, and whatever else, stays."""
     store = CheckpointStore(folder / CHECKPOINTS)
     for checkpoint in store.all():
         shutil.rmtree(checkpoint)
     store.remove_unfinished()
-    if (folder / SET_ASIDE).is_dir():
-        shutil.rmtree(folder / SET_ASIDE)
     for pattern in FILES_OF_A_RUN:
         for path in folder.glob(pattern):
             path.unlink()

@@ -8,11 +8,12 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from ...config import EnergyConfig
 from ..flow_budget import FlowBudget
-from ..metrics import EmbeddingMetrics
+from ..metrics import LESS_IS_BETTER, EmbeddingMetrics
+from ..model_folder import CONFIG
 
 STATE = "state.json"
-LESS_IS_BETTER = ("loss", "train_loss", "mse", "median_rank", "rank_std")  # of all other figures more is
 
 
 @dataclass(frozen=True)
@@ -61,16 +62,12 @@ class RunState:
     frozen: list[str] | None = None  # parameters that do not train; version 0.1 did not note them
     parts: dict[str, str] = field(default_factory=dict)  # loss, optimizer and schedule, by the names of their code
     optimizer_numbers: dict[str, Any] = field(default_factory=dict)  # what an optimizer keeps beside tensors
+    group_numbers: list[dict[str, Any]] = field(default_factory=list)  # what one of the user's counts in its groups
 
     @property
     def looked_at(self) -> int:
         """The step of the last look at the validation set."""
         return self.reports[-1].step if self.reports else 0
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Batches of an epoch."""
-        return self.total_steps // self.epochs
 
     def best(self, by: str) -> EpochReport | None:
         """The report of the best figure, the earliest of equals; None where nothing was measured."""
@@ -112,6 +109,8 @@ def read_state(folder: Path) -> RunState:
     state.budget = FlowBudget(**values["budget"]) if values.get("budget") else None
     if not state.epochs:
         _fill_in_epochs(state)
+        best = state.best(EnergyConfig.load(folder / CONFIG).best_by)
+        state.kept = {"last": state.looked_at} | ({} if best is None else {"best": best.step})
     return state
 
 

@@ -10,6 +10,7 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+NOTHING_SAVED = "nothing is on the disk yet"
 SIGNALS = ("SIGHUP", "SIGTERM", "SIGINT", "SIGUSR1")  # those that the system has
 
 
@@ -28,16 +29,17 @@ class StopSignals:
 
     def __init__(self) -> None:
         self.received: str | None = None
-        self.awaited, self.saved = "this step", "nothing is on the disk yet"
+        self.awaited, self.saved = "this step", NOTHING_SAVED
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        self.received = None
+        self.received, self.saved = None, NOTHING_SAVED
         if threading.current_thread() is threading.main_thread():
             for name in SIGNALS:
                 number = getattr(signal, name, None)
-                told_to_stay = name == "SIGHUP" and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN  # by nohup
-                if number is not None and not told_to_stay:
+                if number is None:  # Windows has few of them
+                    continue
+                if name != "SIGHUP" or signal.getsignal(number) is not signal.SIG_IGN:  # which nohup ignores
                     self._before[number] = signal.signal(number, self._note)
         return self
 

@@ -16,9 +16,9 @@ class TensorBoardCurves:
     def __init__(self, folder: Path, step: int = 0) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
+        self._writer = SummaryWriter(str(folder), purge_step=step + 1 if folder.exists() else None)
         self._hook = threading.excepthook
         threading.excepthook = self._say_nothing_of_the_disk
-        self._writer = SummaryWriter(str(folder), purge_step=step + 1 if folder.exists() else None)
 
     def start(self, total_steps: int) -> None:
         """Nothing to do."""
