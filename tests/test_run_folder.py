@@ -197,6 +197,41 @@ def test_weights_without_a_checkpoint_are_never_trained_over(tmp_path) -> None:
     assert everything_in(tmp_path) == before
 
 
+def test_what_a_killed_process_was_writing_is_removed_by_the_next(tmp_path) -> None:
+    cut_run(tmp_path / "run")
+    left = [
+        ".metrics.jsonl.77.tmp",
+        "best/.model.safetensors.77.tmp",
+        "last/.config.json.77.tmp",
+        ".run-owner.json.77.tmp",
+    ]
+    for name in left:
+        (tmp_path / "run" / name).write_text("half")
+    (tmp_path / "run" / ".mine.tmp").write_text("mine")
+    train(tmp_path / "run", "auto")
+    assert [path.name for path in (tmp_path / "run").rglob(".*")] == [".mine.tmp"]
+
+
+def test_a_checkpoint_that_was_about_to_be_replaced_comes_back(tmp_path, monkeypatch) -> None:
+    train(tmp_path / "run")
+    store = CheckpointStore(tmp_path / "run" / "checkpoints")
+    final, replace = store.all()[-1], os.replace
+    before = everything_in(final)
+
+    def fails(source, target) -> None:
+        if Path(target) == final and not str(source).endswith(".old.tmp"):
+            raise PermissionError(errno.EACCES, "a scanner holds it")
+        replace(source, target)
+
+    with monkeypatch.context() as failing, pytest.raises(PermissionError):
+        failing.setattr(checkpoint_store.os, "replace", fails)
+        store.save(12, {"file": lambda path: path.write_text("new")}, {})
+    assert everything_in(final) == before
+    final.rename(final.with_name(f".{final.name}.old.tmp"))  # as where the process was killed between the two moves
+    store.remove_unfinished()
+    assert everything_in(final) == before
+
+
 def test_opening_removes_nothing(tmp_path) -> None:
     cut_run(tmp_path / "run", 8)
     (tmp_path / "run" / "checkpoints" / ".step-000000009.77.tmp").mkdir()

@@ -18,7 +18,7 @@ from energy_flow.training.callbacks import Callbacks
 from energy_flow.training.run.signals import StopSignals
 
 from .resume_worker import config, data
-from .test_resume import outputs, train
+from .test_resume import metrics, outputs, train
 from .test_run_folder import names
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
@@ -101,6 +101,10 @@ def test_after_an_error_in_a_step_fit_goes_on_from_the_checkpoint(tmp_path, uncu
         trainer.processor.carrier.norm.weight.zero_()  # what an error may leave behind
     trainer.fit(data())
     assert torch.equal(outputs(trainer), uncut)
+    train(tmp_path / "whole")
+    assert metrics(tmp_path / "run") == metrics(tmp_path / "whole")
+    states = [(tmp_path / run / "checkpoints/step-000000012/state.json").read_text() for run in ("run", "whole")]
+    assert states[0] == states[1]
 
 
 def test_a_validation_is_left_between_two_of_its_batches_and_what_was_learned_is_saved_before(tmp_path) -> None:
@@ -166,3 +170,21 @@ def test_a_second_run_that_fails_at_once_begins_again(tmp_path) -> None:
     with pytest.raises(ArithmeticError):
         trainer.fit(data())
     assert trainer.fit(data()).steps == 12
+
+
+def test_a_system_with_few_signals_has_those(monkeypatch) -> None:
+    for name in ("SIGHUP", "SIGUSR1"):
+        monkeypatch.delattr(signal, name)
+    with StopSignals() as stops:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stops.received == "SIGTERM"
+
+
+def test_nohups_wish_is_kept() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopSignals() as stops:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert stops.received is None
+    finally:
+        signal.signal(signal.SIGHUP, before)

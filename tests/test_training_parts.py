@@ -350,3 +350,55 @@ def test_a_callback_says_a_text_or_nothing() -> None:
 
     with pytest.raises(ValueError, match=r"callbacks said \[True\]; each returns a text"):
         trainer_of(None, parts={"callbacks": [SaysTrue()]}).fit(data())
+
+
+class Counts(torch.optim.SGD):
+    """Counts its steps in its groups, as schedule-free optimizers do."""
+
+    def step(self, closure=None):
+        for group in self.param_groups:
+            group["k"] = group.get("k", 0) + 1
+            for weight in group["params"]:
+                if weight.grad is not None:
+                    weight.data.add_(weight.grad, alpha=-group["lr"] / group["k"])
+
+
+class KeepsAList(torch.optim.SGD):
+    def step(self, closure=None):
+        super().step()
+        self.state[self.param_groups[0]["params"][0]]["history"] = []
+
+
+def test_what_an_optimizer_counts_in_its_groups_comes_back(tmp_path) -> None:
+    own = {"optimizer": lambda model: Counts(model.parameters(), lr=0.05)}
+    whole = trainer_of(None, parts=own)
+    whole.fit(data())
+    with pytest.raises(KeyboardInterrupt):
+        trainer_of(tmp_path / "run", observers=[CutAt(8)], parts=own).fit(data())
+    trainer = EnergyTrainer.resume(tmp_path / "run", **own)
+    trainer.fit(data())
+    assert torch.equal(outputs(trainer), outputs(whole))
+
+
+def test_what_no_checkpoint_can_hold_is_named_after_the_first_step(tmp_path) -> None:
+    trainer = trainer_of(tmp_path / "run", parts={"optimizer": lambda model: KeepsAList(model.parameters(), lr=0.1)})
+    with pytest.raises(ValueError, match="the optimizer keeps a list as .*history; a checkpoint holds tensors"):
+        trainer.fit(data())
+    assert trainer._state is None and not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_a_second_run_of_a_trainer_starts_with_moments_of_its_own() -> None:
+    trainer = trainer_of(None)
+    trainer.fit(data())
+    trainer.fit(data())
+    assert float(next(iter(trainer.optimizer.state.values()))["step"]) == 12
+
+
+def test_what_a_trainer_was_built_with_stays(tmp_path) -> None:
+    trainer = trainer_of(None)
+    for name in ("processor", "config", "devices"):
+        with pytest.raises(AttributeError):
+            setattr(trainer, name, getattr(trainer, name))
+    rows = data().train
+    with pytest.raises(ValueError, match="patience needs a validation set"):
+        trainer_of(None, patience=2).train(rows.inputs, rows.targets)

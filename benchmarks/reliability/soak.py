@@ -12,6 +12,7 @@ epochs, and a checkpoint every 25 steps. POSIX only.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import random
 import signal
@@ -65,6 +66,7 @@ def train(run: Path, steps: int) -> None:
         fsync(handle)
 
     os.fsync = full
+    logging.basicConfig(level="WARNING")
     settings = config(steps)
     goes_on = any(run.glob("checkpoints/step-*"))
     torch.manual_seed(os.getpid() if goes_on else 0)  # whoever goes on must find the generators as they were
@@ -180,7 +182,7 @@ def main() -> None:
     title = f"a run of {arguments.steps} steps, cut {arguments.cuts} times at random moments"
     publish(arguments.results / "soak.json", title, COLUMNS, [row], differing=differing)
     if not (row[-1] and row[-2]):
-        sys.exit(f"not the same: {differing or 'the metrics'}")
+        sys.exit(f"not the same: {differing or sorted(found.keys() ^ wanted.keys()) or 'the metrics'}")
 
 
 if __name__ == "__main__":

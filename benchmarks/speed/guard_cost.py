@@ -3,7 +3,7 @@
 The bare loop is forward, loss, backward, clipping and update, and nothing else: no check, no figure, no file. The
 trainer does all that it does by default, with a run folder and a checkpoint every 100 steps; and once more with
 everything on: averaged weights, a callback, a progress bar, and a report every step. All take the same steps on the
-same rows, in turns, and their weights must end equal.
+same rows, in turns, and their weights must end equal to rounding.
 
     python -m benchmarks.speed.guard_cost [--steps 200] [--repeats 5]
 """
@@ -51,7 +51,7 @@ def main() -> None:
         "bare": lambda model: train(model, pairs, config, 1),
         "trainer": lambda model: train_in_a_run(model, pairs, config),
         "trainer, everything on": lambda model: train_in_a_run(
-            model, pairs, config.replace(ema_decay=0.999, patience=3, log_every=1), callbacks=[Callback()]
+            model, pairs, config.replace(ema_decay=0.999, log_every=1), callbacks=[Callback()]
         ),
     }
     seconds: dict[str, list[float]] = {name: [] for name in loops}

@@ -26,6 +26,7 @@ from .run_files import (
     OF_ONE_RUN,
     WEIGHT_FOLDERS,
     remove_earlier_run,
+    remove_unfinished,
     require_space,
     restore_best,
     set_aside,
@@ -227,6 +228,7 @@ class Run:
                 branch = [str(path.relative_to(folder)) for path in newer]
                 set_aside(folder, [*branch, *WEIGHT_FOLDERS], copied=[METRICS, LOG])
         store.remove_unfinished()
+        remove_unfinished(folder)
         if opening.checkpoint is not None:
             restore_best(folder, opening.checkpoint)
         if opening.how is Opened.FORKED:

@@ -11,6 +11,7 @@ from ...utils.logging import logger
 from ..model_folder import CONFIG, WEIGHTS
 from .checkpoint_files import BEST
 from .checkpoint_store import CheckpointStore
+from .folder_lock import OWNER
 from .observers import METRICS
 from .opening import CHECKPOINTS
 
@@ -37,6 +38,14 @@ def remove_earlier_run(folder: Path) -> None:
         path = folder / name
         if path.is_dir() and not path.is_symlink() and not any(path.iterdir()):
             path.rmdir()
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove the files that a killed process was writing, beside those that they would have replaced."""
+    for place in ("", *(f"{name}/" for name in WEIGHT_FOLDERS)):
+        for name in (WEIGHTS, CONFIG, METRICS, OWNER):
+            for path in folder.glob(f"{place}.{name}.*.tmp"):
+                path.unlink(missing_ok=True)
 
 
 def set_aside(folder: Path, names: Iterable[str], copied: Iterable[str] = ()) -> None:
