@@ -83,6 +83,17 @@ def test_project_files_exist(name: str) -> None:
     assert (README.parent / name).stat().st_size > 200
 
 
+def test_the_parts_of_the_page_on_runs_train_together(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (README.parent / "docs" / "runs.md").read_text(encoding="utf-8")
+    names: dict = {}
+    exec(re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)[0], names)
+    rows = torch.nn.functional.normalize(torch.randn(16, 64))
+    result = names["trainer"].train(rows, rows, epochs=2)
+    assert (result.steps, result.ended) == (2, "")
+    assert (tmp_path / "runs" / "mine" / "last").is_dir()
+
+
 @pytest.mark.parametrize("page", ["physics.md", "extend.md"])
 def test_the_code_of_the_docs_runs_as_written(page: str, tasks, capsys) -> None:
     """All blocks of a page, in one namespace; those of one's own parts are then trained together."""

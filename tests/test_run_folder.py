@@ -223,9 +223,10 @@ def test_a_checkpoint_that_was_about_to_be_replaced_comes_back(tmp_path, monkeyp
             raise PermissionError(errno.EACCES, "a scanner holds it")
         replace(source, target)
 
-    with monkeypatch.context() as failing, pytest.raises(PermissionError):
+    with monkeypatch.context() as failing:
         failing.setattr(checkpoint_store.os, "replace", fails)
-        store.save(12, {"file": lambda path: path.write_text("new")}, {})
+        with pytest.raises(PermissionError):
+            store.save(12, {"file": lambda path: path.write_text("new")}, {})
     assert everything_in(final) == before
     final.rename(final.with_name(f".{final.name}.old.tmp"))  # as where the process was killed between the two moves
     store.remove_unfinished()

@@ -168,7 +168,7 @@ class RunFields:
     patience: int | None = None
     """Looks at the validation set without a better figure after which training ends; null trains all epochs."""
     validate_every: int = 0
-    """Steps between two looks at the validation set, beside the one after every epoch; 0 is no more than that."""
+    """Steps between two looks at the validation set, in addition to the one after every epoch; 0: only that one."""
     log_every: int = 10
     """Steps between two looks at the figures; between them nothing waits for the device."""
     checkpoint_every: int = 1000

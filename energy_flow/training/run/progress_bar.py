@@ -14,7 +14,7 @@ from ...utils.console import PlainConsole, printable
 from .observers import Example, Figures
 
 LINES = 100  # of a whole run, where there is no terminal
-LONGEST_SILENCE = 60.0  # seconds between two lines, at most
+LONGEST_SILENCE = 60.0  # seconds after which the next report is printed
 
 
 class _BarAndFigures(Progress):
