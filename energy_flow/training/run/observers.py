@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from ...utils.logging import logger
 
 Figures = Mapping[str, float]
-METRICS = "metrics.jsonl"
 
 
 class Example(NamedTuple):
@@ -66,28 +63,3 @@ class Observers:
     def close(self) -> None:
         """The run has ended."""
         self.tell(lambda observer: observer.close())
-
-
-def run_folder_observers(folder: Path, step: int, looked_at: int) -> list[Observer]:
-    """The observers that write into a run folder: the metrics file, and TensorBoard where it is installed.
-
-    Args:
-        folder: the run folder.
-        step: steps that the run has taken.
-        looked_at: the step of its last look at the validation set.
-    """
-    from .metrics_file import MetricsFile
-    from .tensorboard_curves import TensorBoardCurves
-
-    makers: dict[str, Callable[[], Observer]] = {"metrics": lambda: MetricsFile(folder / METRICS, step, looked_at)}
-    if importlib.util.find_spec("tensorboard") is None:
-        logger.warning("no TensorBoard curves: pip install 'energy-flow[cli]'")
-    else:
-        makers["TensorBoard curves"] = lambda: TensorBoardCurves(folder / "tensorboard", step)
-    observers = []
-    for what, make in makers.items():
-        try:
-            observers.append(make())
-        except Exception as error:
-            logger.error("no %s in %s (%s: %s); training goes on", what, folder, type(error).__name__, error)
-    return observers

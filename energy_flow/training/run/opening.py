@@ -18,7 +18,7 @@ from .run_state import STATE
 
 CHECKPOINTS = "checkpoints"
 LONGEST_PATH = 4000  # bytes; systems allow 4096 for a path with all that lies in the folder
-MAY_GROW = ("epochs",)  # fields of a run that goes on which may be raised
+MAY_CHANGE = ("epochs",)  # fields of a run that goes on which may be others
 
 
 class Opened(Enum):
@@ -164,7 +164,7 @@ def require_writable(folder: Path, what: str = "run folder", file: str = "") -> 
 def require_same_run(found: EnergyConfig, wanted: EnergyConfig) -> None:
     """Refuse to go on with fields that would compute something else, with a ValueError that names them."""
     before, now = found.to_dict(), wanted.to_dict()
-    changed = [name for name in now if name not in (*RUN_ONLY, *MAY_GROW) and before[name] != now[name]]
+    changed = [name for name in now if name not in (*RUN_ONLY, *MAY_CHANGE) and before[name] != now[name]]
     if changed:
         listed = ", ".join(f"{name} = {now[name]!r} (was {before[name]!r})" for name in changed)
         raise ValueError(

@@ -18,7 +18,9 @@ from ..model_folder import CONFIG, WEIGHTS
 from .checkpoint_files import Files, versions
 from .checkpoint_store import CheckpointStore
 from .folder_lock import FolderLock
-from .observers import METRICS, Example, Figures, Observer, Observers, run_folder_observers
+from .folder_observers import run_folder_observers
+from .metrics_file import METRICS
+from .observers import Example, Figures, Observer, Observers
 from .opening import CHECKPOINTS, Opened, Opening
 from .run_files import (
     LOG,

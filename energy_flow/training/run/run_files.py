@@ -12,11 +12,12 @@ from ..model_folder import CONFIG, WEIGHTS
 from .checkpoint_files import BEST
 from .checkpoint_store import CheckpointStore
 from .folder_lock import OWNER
-from .observers import METRICS
+from .metrics_file import METRICS
 from .opening import CHECKPOINTS
+from .tensorboard_curves import TENSORBOARD
 
 LOG, NONFINITE, RUN_ID, SET_ASIDE = "log.jsonl", "nonfinite", "wandb-id.txt", "set-aside"
-WEIGHT_FOLDERS, TENSORBOARD = ("best", "last"), "tensorboard"
+WEIGHT_FOLDERS = ("best", "last")
 OF_ONE_RUN = (CONFIG, METRICS, TENSORBOARD, "wandb", RUN_ID, *WEIGHT_FOLDERS, CHECKPOINTS, NONFINITE)
 FILES_OF_A_RUN = (
     *(CONFIG, METRICS, LOG, RUN_ID, f"{NONFINITE}/step-*.json", f"{NONFINITE}/step-*.safetensors"),

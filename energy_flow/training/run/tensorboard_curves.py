@@ -9,6 +9,8 @@ from pathlib import Path
 from ...utils.console import printable
 from .observers import Example, Figures
 
+TENSORBOARD = "tensorboard"
+
 
 class TensorBoardCurves:
     """Writes every figure as a scalar, under `train/` and `validation/`; what lies beyond `step` counts no more."""
