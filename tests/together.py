@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-LIMIT = 60  # seconds after which processes that wait for each other have failed
+LIMIT = 180  # seconds after which processes that wait for each other have failed
 
 
 def start(count: int, module: str, *arguments: str) -> list[subprocess.Popen[str]]:
