@@ -123,7 +123,7 @@ def load(task: str, source: str, seed: int, share: float) -> PairData:
 def configure(task: str, data: PairData, seed: int, rate: float) -> EnergyConfig:
     changes = {"seed": seed} | ({"learning_rate": rate} if rate else {})
     if task == TEXT:
-        return create_tiny_config(**data_settings(data) | changes)
+        return create_tiny_config(**data_settings(data) | {"warmup_steps": 100} | changes)
     return EnergyConfig.from_dict(CONFIG | data_settings(data) | changes)
 
 
