@@ -48,6 +48,7 @@ def save_for_ever(folder: Path, first: int) -> None:
 def find(folder: Path) -> int:
     """The step of the newest whole checkpoint, after checking that all its files are of that step."""
     store = CheckpointStore(folder)
+    store.remove_unfinished()  # as a run that goes on does
     newest = store.newest()
     if newest is None:
         return 0
