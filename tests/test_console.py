@@ -112,6 +112,8 @@ def test_tensorboard_takes_half_a_pair(tmp_path) -> None:
     curves = TensorBoardCurves(tmp_path / "curves")
     curves.validate({"step": 1.0, "loss": 1.0}, [Example("half \ud83d", "x", ("y",))])
     curves.close()
+    (events,) = (tmp_path / "curves").glob("events*")
+    assert b"half \\ud83d" in events.read_bytes()
 
 
 def test_a_reader_that_is_gone_raises_where_rich_would_end_the_process() -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-
-import tyro
 
 from ..config import EnergyConfig, create_config
 from ..config.base_config import read_fields
@@ -14,7 +12,7 @@ from ..config.fields import RunFields
 from ..core.execution.cost import kept_bytes, measure_cost
 from ..viz import cost_table
 from .report import console
-from .settings import ModelOptions, in_groups, read_early, together
+from .settings import ModelOptions, in_groups, read_early
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,6 @@ class Info(ModelOptions):
     """tiny, debug, experiment or optimized"""
     config: Path | None = None
     """.json or .yaml file with fields of the configuration"""
-    run: tyro.conf.OmitArgPrefixes[RunFields] = field(default_factory=RunFields)
 
     @classmethod
     def with_defaults(cls, arguments: Sequence[str]) -> Info:
@@ -39,15 +36,6 @@ class Info(ModelOptions):
         preset = early.preset or cls.preset
         groups = in_groups(create_config(preset, **fields))
         return cls(preset=preset, config=early.config, run=RunFields(**groups.pop("run")), **groups)
-
-    @property
-    def settings(self) -> EnergyConfig:
-        """The configuration."""
-        return together(self, self.run)
-
-    def check(self) -> None:
-        """Refuse, with a ValueError, options that do not fit."""
-        self.settings  # noqa: B018  (its values are checked as it is put together)
 
     def __call__(self) -> None:
         """Print the tables."""

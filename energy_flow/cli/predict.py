@@ -16,9 +16,8 @@ from ..data import PairData, load_data
 from ..data.sources import SHIPPED, load_matrices
 from ..data.stored_rows import Rows
 from ..text import ApproximateTexts, NearestTexts, TextEncoder, TextGenerator
-from ..training.run.opening import require_writable
 from ..utils import DeviceManager
-from ..utils.files import replace_file
+from ..utils.files import replace_file, require_writable
 from .report import console, load_trainer, print_decoded
 
 

@@ -35,8 +35,9 @@ from ..data import PairData, load_data
 from ..data.sources import SHIPPED, data_settings
 from ..training.model_folder import CONFIG
 from ..training.run.folder_lock import refuse_if_in_use
-from ..training.run.opening import MAY_CHANGE, newest_checkpoint, require_writable
+from ..training.run.opening import MAY_CHANGE, newest_checkpoint
 from ..utils import DeviceManager
+from ..utils.files import require_writable
 
 
 @lru_cache(maxsize=1)
@@ -60,23 +61,29 @@ class ModelOptions:
     training: tyro.conf.OmitArgPrefixes[TrainingFields] = field(default_factory=TrainingFields)
     loss: tyro.conf.OmitArgPrefixes[LossFields] = field(default_factory=LossFields)
     execution: tyro.conf.OmitArgPrefixes[ExecutionFields] = field(default_factory=ExecutionFields)
+    run: tyro.conf.OmitArgPrefixes[RunFields] = field(default_factory=RunFields)
+
+    @property
+    def settings(self) -> EnergyConfig:
+        """The configuration that the groups say.
+
+        Raises:
+            ValueError: a value does not fit.
+        """
+        groups = {name: getattr(self, name) for name in GROUPS}
+        return EnergyConfig(
+            **{one.name: getattr(groups[name], one.name) for name, group in GROUPS.items() for one in fields(group)}
+        )
+
+    def check(self) -> None:
+        """Refuse, with a ValueError, options that do not fit, before any work."""
+        self.settings  # noqa: B018  (its values are checked as it is put together)
 
 
 def in_groups(config: EnergyConfig) -> dict[str, Any]:
     """The values of a configuration by their groups; those of the run stay a mapping."""
     found = {name: {one.name: getattr(config, one.name) for one in fields(group)} for name, group in GROUPS.items()}
     return {name: values if name == "run" else GROUPS[name](**values) for name, values in found.items()}
-
-
-def together(options: ModelOptions, run: RunFields) -> EnergyConfig:
-    """The configuration that the groups say.
-
-    Raises:
-        ValueError: a value does not fit.
-    """
-    groups = [getattr(options, name) for name in GROUPS if name != "run"]
-    values = {one.name: getattr(group, one.name) for group in groups for one in fields(group)}
-    return EnergyConfig(**values, **{one.name: getattr(run, one.name) for one in fields(RunFields)})
 
 
 @dataclass(frozen=True)
@@ -133,7 +140,7 @@ def defaults_of_training(early: Early) -> EnergyConfig:
     if early.preset is not None:
         create_config(early.preset)  # names those that there are
     if early.run is not None:
-        require_writable(early.run)
+        require_writable(early.run, "run folder")
         if os.environ.get("RANK", "0") == "0":  # of several processes the first alone will write there
             refuse_if_in_use(early.run)
     going_on = _configuration_that_goes_on(early)

@@ -10,7 +10,6 @@ from typing import Annotated, Literal
 
 import tyro
 
-from ..config import EnergyConfig
 from ..config.fields import RunFields
 from ..core import create_processor
 from ..data import PairData
@@ -23,7 +22,7 @@ from ..training.run.run_files import LOG
 from ..utils import DeviceManager, setup_logging
 from ..utils.logging import logger
 from .report import console, load_trainer, print_decoded, print_scores
-from .settings import ModelOptions, cached_data, defaults_of_training, in_groups, read_early, together
+from .settings import ModelOptions, cached_data, defaults_of_training, in_groups, read_early
 
 Channel = Literal["DEBUG_ENERGY", "DEBUG_SPAWN", "DEBUG_CONVERGENCE"]
 RUNS = Path("runs")
@@ -82,11 +81,6 @@ class Train(ModelOptions):
         groups = in_groups(defaults_of_training(early))
         run = RunOptions(**groups.pop("run"))
         return cls(preset=early.preset, config=early.config, data=early.data, device=early.device, run=run, **groups)
-
-    @property
-    def settings(self) -> EnergyConfig:
-        """The configuration."""
-        return together(self, self.run)
 
     def check(self) -> None:
         """Refuse, with a ValueError, options that do not fit, before any work."""

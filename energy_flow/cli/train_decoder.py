@@ -11,10 +11,9 @@ from ..data import PairSet, load_data
 from ..data.sources import SHIPPED
 from ..text import GeneratorSettings, TextGenerator
 from ..text.generator import EpochLosses
-from ..training import EnergyTrainer, load_model
-from ..training.run.opening import require_writable
 from ..utils import DeviceManager
-from .report import console
+from ..utils.files import require_writable
+from .report import console, load_trainer
 
 EXAMPLES = 10
 
@@ -37,18 +36,15 @@ class TrainDecoder:
 
     def __call__(self) -> None:
         """Train, save, and show what the decoder writes for validation rows."""
-        require_writable(self.output)
+        require_writable(self.output, "folder of the decoder")
         if self.output.exists() and any(self.output.iterdir()):
             raise ValueError(f"{self.output} holds files already; give a new folder")
         data = load_data(self.data)
         if not data.train.target_texts:
             raise ValueError(f"{data.name} has no target texts to learn to write; give a set of texts")
-        devices = DeviceManager(self.device)
-        generator = TextGenerator(self.language_model, data.train.targets.shape[1], self.settings).to(devices.device)
-        trainer = None
-        if self.model is not None:
-            processor = load_model(self.model)
-            trainer = EnergyTrainer(processor, processor.config, devices=devices)
+        device = DeviceManager(self.device).device
+        generator = TextGenerator(self.language_model, data.train.targets.shape[1], self.settings).to(device)
+        trainer = None if self.model is None else load_trainer(self.model, self.device)
 
         def given(pairs: PairSet) -> tuple:
             embeddings = pairs.targets[:] if trainer is None else trainer.predict(pairs.inputs)

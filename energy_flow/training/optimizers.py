@@ -70,10 +70,10 @@ def checked_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module) -> tor
     if isinstance(optimizer, torch.optim.LBFGS):
         raise ValueError("optimizer is LBFGS, which asks for the loss again within a step; give a first-order one")
     known = {id(weight) for weight in model.parameters()}
-    held = [weight for group in optimizer.param_groups for weight in group["params"]]
-    if not {id(weight) for weight in held} <= known:
+    held = {id(weight) for group in optimizer.param_groups for weight in group["params"]}
+    if not held <= known:
         raise ValueError("optimizer holds parameters that are not this model's; build it of trainer.processor")
-    left = [name for name, weight in model.named_parameters() if weight.requires_grad and not _holds(held, weight)]
+    left = [name for name, weight in model.named_parameters() if weight.requires_grad and id(weight) not in held]
     if left:
         raise ValueError(
             f"optimizer does not hold {', '.join(left[:3])}{', ...' if len(left) > 3 else ''}; freeze what is not to "
@@ -175,10 +175,6 @@ def load_moments(
     optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
-def _holds(held: list[nn.Parameter], weight: nn.Parameter) -> bool:
-    return any(one is weight for one in held)
-
-
 def _names(optimizer: torch.optim.Optimizer, model: nn.Module) -> list[str]:
     """The names of the optimizer's parameters, in its order."""
     names = {id(weight): name for name, weight in model.named_parameters()}
@@ -187,14 +183,11 @@ def _names(optimizer: torch.optim.Optimizer, model: nn.Module) -> list[str]:
 
 def _named(found: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
     """The moments of a checkpoint of version 0.1, which numbered the parameters that trained."""
-    numbers = {int(key.split(".")[0]) for key in found}
+    numbered = {tuple(key.split(".", 1)): value for key, value in found.items()}
+    numbers = {int(number) for number, _ in numbered}
     if numbers != {*range(len(names))}:
         raise ValueError(
             f"the checkpoint, of version 0.1, has moments of {len(numbers)} parameters by their number, and "
             f"{len(names)} train now; freeze those that were frozen, and no others"
         )
-    return {f"{names[int(number)]}.{name}": value for (number, name), value in _split_keys(found)}
-
-
-def _split_keys(found: Mapping[str, Any]) -> list[tuple[tuple[str, str], Any]]:
-    return [((key.split(".")[0], key.split(".")[1]), value) for key, value in found.items()]
+    return {f"{names[int(number)]}.{name}": value for (number, name), value in numbered.items()}

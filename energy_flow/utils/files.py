@@ -1,13 +1,15 @@
-"""Files that are whole or not there at all."""
+"""Files that are whole or not there at all, and folders that can hold them."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 BLOCK = 1 << 20  # bytes read at once for a checksum
+LONGEST_PATH = 4000  # bytes; systems allow 4096 for a path with all that lies in the folder
 
 
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:
@@ -46,3 +48,40 @@ def sha256_of(path: Path) -> str:
         while block := file.read(BLOCK):
             digest.update(block)
     return digest.hexdigest()
+
+
+def require_writable(folder: Path, what: str, file: str = "") -> None:
+    """Refuse, with a ValueError, a folder in which no file can be made; nothing is left there.
+
+    Args:
+        folder: it need not exist.
+        what: what the caller calls it; it leads the message.
+        file: the name of a file that will be written there.
+    """
+    if "\0" in f"{folder}{file}":
+        raise ValueError(f"{what} {str(folder)!r}: a name cannot hold a zero byte")
+    existing = folder = folder.expanduser()
+    while not _exists(existing) and existing != existing.parent:
+        existing = existing.parent
+    if existing.is_symlink() and not existing.exists():
+        raise ValueError(f"{what} {folder}: {existing} is a link to nothing; give a folder")
+    if not existing.is_dir():
+        raise ValueError(f"{what} {folder}: {existing} is a file; give a folder")
+    try:
+        tempfile.TemporaryFile(dir=existing).close()
+        longest = os.pathconf(existing, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255
+    except OSError as error:
+        raise ValueError(f"{what} {folder}: {existing} cannot be written ({error.strerror}); give another") from error
+    if len(os.fsencode(folder.absolute())) > LONGEST_PATH:
+        raise ValueError(f"{what} {folder}: the path is longer than {LONGEST_PATH} bytes")
+    beside = f".{file}.{os.getpid()}.tmp" if file else ""  # the longest name that is written, before it is moved
+    for name in (*folder.parts, beside):
+        if len(os.fsencode(name)) > longest:
+            raise ValueError(f"{what} {folder}: a name is longer than the {longest} bytes that the disk allows")
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return os.path.lexists(path)
+    except OSError:  # a name that is too long, or a folder that may not be looked into
+        return False

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
 
 from ..config import EnergyConfig
 from ..core import FlowResult, FlowTrace
 
 if TYPE_CHECKING:
+    from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
 
 THINNEST, WIDTH_OF_MASS = 0.5, 3.0  # of a line: at mass 0, and what a mass of 1 adds
@@ -47,15 +50,7 @@ def draw_flows(
             `config`, or `brightest` that is not above 0.
     """
     trace = _records_of(run, sample)
-    cells = trace.position
-    sizes = (config.lattice_width, config.lattice_height, config.lattice_depth)
-    reached = tuple(cells.amax(0).tolist())
-    if any(cell >= size for cell, size in zip(reached, sizes, strict=True)):
-        raise ValueError(
-            f"config must be of the processor that ran: its lattice is {' x '.join(map(str, sizes))} cells, and the "
-            f"trace reaches cell {reached}; give processor.config"
-        )
-    highest = float(trace.level.max()) if brightest is None else brightest
+    _require_box(trace, config)
     if brightest is not None and not brightest > 0:
         raise ValueError(f"brightest must be above 0, got {brightest}; give a level, or None for the sample's highest")
     try:
@@ -67,28 +62,53 @@ def draw_flows(
         raise ImportError("pictures need matplotlib: pip install 'energy-flow[viz]'") from error
 
     figure = Figure(figsize=(9, 4.4))
-    axes = figure.add_axes((-0.12, -0.12, 1.1, 1.2), projection="3d")
-    colours, scale = colormaps["viridis"], Normalize(0, highest)
+    axes = _box(figure, config)
+    highest = float(trace.level.max()) if brightest is None else brightest
+    colours = ScalarMappable(Normalize(0, highest), colormaps["viridis"])
     for flow in trace.flow_id.unique().tolist():
-        records = (trace.flow_id == flow).nonzero().flatten()
-        x, y, z = cells[records].T.tolist()
-        shades = colours(scale(trace.level[records].numpy()))
-        for step in range(len(records) - 1):
-            span = slice(step, step + 2)
-            width = THINNEST + WIDTH_OF_MASS * float(trace.mass[records[step]])
-            axes.plot(z[span], x[span], y[span], color=shades[step + 1], linewidth=width)
-        axes.scatter(z, x, y, s=10, color=shades, depthshade=False)
-    across, up, along = ((0, max(size - 1, 1)) for size in sizes)
-    axes.set(xlim=along, ylim=across, zlim=up)
-    axes.set(xlabel="z: input face to output face", ylabel="x", zlabel="y")
-    axes.set_box_aspect((2.4, 1, 1))
-    axes.view_init(20, -68)
+        _draw_path(axes, colours, trace, (trace.flow_id == flow).nonzero().flatten())
     figure.suptitle(title, fontsize=10, y=0.97)
-    bar = figure.colorbar(ScalarMappable(scale, colours), cax=figure.add_axes((0.93, 0.25, 0.015, 0.5)))
+    bar = figure.colorbar(colours, cax=figure.add_axes((0.93, 0.25, 0.015, 0.5)))
     bar.set_label("level (RMS of the energy)")
     if path is not None:
         figure.savefig(path, dpi=110)
     return figure
+
+
+def _box(figure: Figure, config: EnergyConfig) -> Any:
+    """3D axes of the lattice's size, z from left to right."""
+    axes: Any = figure.add_axes((-0.12, -0.12, 1.1, 1.2), projection="3d")
+    across, up, along = ((0, max(size - 1, 1)) for size in _sizes(config))
+    axes.set(xlim=along, ylim=across, zlim=up)
+    axes.set(xlabel="z: input face to output face", ylabel="x", zlabel="y")
+    axes.set_box_aspect((2.4, 1, 1))
+    axes.view_init(20, -68)
+    return axes
+
+
+def _draw_path(axes: Any, colours: ScalarMappable, trace: FlowTrace, records: Tensor) -> None:
+    """The points and moves of one flow, whose records are these (N,) of the trace."""
+    x, y, z = trace.position[records].T.tolist()
+    shades = colours.to_rgba(trace.level[records].numpy())
+    for step in range(len(records) - 1):
+        span = slice(step, step + 2)
+        width = THINNEST + WIDTH_OF_MASS * float(trace.mass[records[step]])
+        axes.plot(z[span], x[span], y[span], color=shades[step + 1], linewidth=width)
+    axes.scatter(z, x, y, s=10, color=shades, depthshade=False)
+
+
+def _sizes(config: EnergyConfig) -> tuple[int, int, int]:
+    return config.lattice_width, config.lattice_height, config.lattice_depth
+
+
+def _require_box(trace: FlowTrace, config: EnergyConfig) -> None:
+    """Refuse, with a ValueError, a trace that leaves the lattice of `config`."""
+    sizes, reached = _sizes(config), tuple(trace.position.amax(0).tolist())
+    if any(cell >= size for cell, size in zip(reached, sizes, strict=True)):
+        raise ValueError(
+            f"config must be of the processor that ran: its lattice is {' x '.join(map(str, sizes))} cells, and the "
+            f"trace reaches cell {reached}; give processor.config"
+        )
 
 
 def _records_of(run: FlowResult | FlowTrace, sample: int) -> FlowTrace:

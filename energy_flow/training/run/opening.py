@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import time
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -11,13 +9,13 @@ from pathlib import Path
 
 from ...config import EnergyConfig
 from ...config.energy_config import RUN_ONLY
+from ...utils.files import require_writable
 from ..model_folder import CONFIG, WEIGHTS
 from .checkpoint_store import MANIFEST, CheckpointStore, read_checkpoint
 from .folder_lock import LOCK, OWNER, refuse_if_in_use
 from .run_state import STATE
 
 CHECKPOINTS = "checkpoints"
-LONGEST_PATH = 4000  # bytes; systems allow 4096 for a path with all that lies in the folder
 MAY_CHANGE = ("epochs",)  # fields of a run that goes on which may be others
 
 
@@ -74,7 +72,7 @@ def open_run(
     if folder is None:
         return Opening(None)
     folder = Path(folder).expanduser().absolute()  # wherever the process may go meanwhile
-    require_writable(folder)
+    require_writable(folder, "run folder")
     inside = next((parent for parent in folder.parents if (parent / MANIFEST).is_file()), None)
     if inside is not None:
         raise ValueError(f"run folder {folder} lies in the checkpoint {inside}; give a folder outside")
@@ -120,7 +118,7 @@ def claim_folder(parent: Path) -> Path:
         ValueError: it cannot be made.
     """
     name = time.strftime("%Y%m%d-%H%M%S")
-    require_writable(parent)
+    require_writable(parent, "run folder")
     parent.mkdir(parents=True, exist_ok=True)
     number = 1
     while True:
@@ -130,35 +128,6 @@ def claim_folder(parent: Path) -> Path:
             return folder
         except FileExistsError:
             number += 1
-
-
-def require_writable(folder: Path, what: str = "run folder", file: str = "") -> None:
-    """Refuse, with a ValueError, a folder in which no file can be made; nothing is left there.
-
-    Args:
-        folder: it need not exist.
-        what: what the caller calls it; it leads the message.
-        file: the name of a file that will be written there.
-    """
-    if "\0" in f"{folder}{file}":
-        raise ValueError(f"{what} {str(folder)!r}: a name cannot hold a zero byte")
-    existing = folder = folder.expanduser()
-    while not _exists(existing) and existing != existing.parent:
-        existing = existing.parent
-    if existing.is_symlink() and not existing.exists():
-        raise ValueError(f"{what} {folder}: {existing} is a link to nothing; give a folder")
-    if not existing.is_dir():
-        raise ValueError(f"{what} {folder}: {existing} is a file; give a folder")
-    try:
-        tempfile.TemporaryFile(dir=existing).close()
-        longest = os.pathconf(existing, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255
-    except OSError as error:
-        raise ValueError(f"{what} {folder}: {existing} cannot be written ({error.strerror}); give another") from error
-    if len(os.fsencode(folder.absolute())) > LONGEST_PATH:
-        raise ValueError(f"{what} {folder}: the path is longer than {LONGEST_PATH} bytes")
-    for name in (*folder.parts, file):
-        if len(os.fsencode(name)) > longest - len(os.fsencode(f"..{os.getpid()}.tmp")) * bool(name == file):
-            raise ValueError(f"{what} {folder}: a name is longer than the {longest} bytes that the disk allows")
 
 
 def require_same_run(found: EnergyConfig, wanted: EnergyConfig) -> None:
@@ -171,13 +140,6 @@ def require_same_run(found: EnergyConfig, wanted: EnergyConfig) -> None:
             f"the run was started with other fields: {listed}; leave them as they were, or start a new run (with "
             "--init-from RUN/best it starts from these weights)"
         )
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return os.path.lexists(path)
-    except OSError:  # a name that is too long, or a folder that may not be looked into
-        return False
 
 
 def _is_empty(folder: Path) -> bool:

@@ -38,6 +38,7 @@ from .signals import SIGNALS, StopSignals
 
 Written = TypeVar("Written")
 CHECKPOINT = "checkpoint"
+WEIGHTS_OF_A_CHECKPOINT = 5  # in sizes of the model: itself, two moments, its average, the best
 PAUSES = ("", CHECKPOINT, "time limit", *SIGNALS)  # why training pauses after a step; a later one beats an earlier
 
 
@@ -208,7 +209,7 @@ class Run:
             self._lock.acquire()
             stack.callback(self._lock.release)
             opening.require_unchanged()
-            require_space(folder, (6 if self.config.ema_decay else 5) * 2 * weight_bytes)
+            require_space(folder, 2 * (WEIGHTS_OF_A_CHECKPOINT + 1) * weight_bytes)
             self._put_in_order(folder, state)
             self.config.save(folder / CONFIG)
         own = [] if folder is None else run_folder_observers(folder, state.step, state.looked_at)
