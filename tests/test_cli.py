@@ -3,6 +3,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
+from unittest import mock
 
 import pytest
 import torch
@@ -34,6 +35,13 @@ def pair_file(tmp_path):
     inputs = torch.randn(200, 16)
     save_file({"inputs": inputs, "targets": inputs.roll(1, dims=1)}, path)
     return path
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_resamples():
+    """Intervals are not looked at here."""
+    with mock.patch("energy_flow.training.metrics.RESAMPLES", 20):
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -67,6 +67,7 @@ def test_two_processes_compute_what_one_does(tmp_path) -> None:
     one, two = metrics(tmp_path / "one"), metrics(tmp_path / "two")
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-6, abs=0)
     assert len(losses(tmp_path / "two")) == 20
+    assert not list((tmp_path / "two").rglob(".*"))
     for line, other in zip(one, two, strict=True):
         line.pop("examples", None), other.pop("examples", None)
         assert line.keys() == other.keys()
@@ -85,6 +86,7 @@ def test_a_batch_of_fewer_rows_than_processes(tmp_path) -> None:
     assert norms[1] == pytest.approx(norms[0], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_the_first_process_alone_writes(pair) -> None:
     assert [line["step"] for line in metrics(pair) if line["kind"] == "train"] == list(range(1, STEPS + 1))
     assert not list(pair.rglob(".*"))

@@ -78,12 +78,8 @@ CUTS = {  # fields of the configuration; then where the process dies
 }
 
 
-QUICK_CUTS = ("inside an accumulation, bfloat16",)
-
-
-@pytest.mark.parametrize(
-    "cut", [cut if cut in QUICK_CUTS else pytest.param(cut, marks=pytest.mark.slow) for cut in CUTS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("cut", CUTS)
 def test_resume_in_a_fresh_process_ends_with_the_same_bits(tmp_path, whole, cut: str) -> None:
     settings, kind, number = CUTS[cut]
     run = tmp_path / "run"
