@@ -22,6 +22,7 @@ class Flow:
     position: list[Tensor]  # x, y, z
     hidden: list[Tensor]  # L of (N,)
     flow_id: int
+    origin: int  # the site of its launch, or of its first ancestor's
     parent_id: int = -1
     age: int = 0
 
@@ -35,6 +36,7 @@ class SampleResult:
     arrived: list[Flow] = field(default_factory=list)
     faded: list[Flow] = field(default_factory=list)
     site_mass: list[float] = field(default_factory=list)
+    along: list[Tensor] = field(default_factory=list)  # what would be read after each step
 
 
 class Reference:
@@ -68,6 +70,7 @@ class Reference:
             survivors, children = self.step(flows, next_id, step, result)
             next_id += len(children)
             flows = survivors + children
+            result.along.append(self.read_output(result, flows or None))
         result.output = self.read_output(result)
         return result
 
@@ -83,6 +86,7 @@ class Reference:
         else:
             energies = weights["mapper.input_weight"] @ scaled * gain
         flows = []
+        self.entered = energies.reshape(self.rows * self.columns, config.energy_dim)
         for row in range(self.rows):
             for column in range(self.columns):
                 site = row * self.columns + column
@@ -94,7 +98,7 @@ class Reference:
                     torch.zeros(config.carrier_hidden_size, dtype=torch.float64)
                     for _ in range(config.carrier_num_layers)
                 ]
-                flows.append(Flow(energy, 1.0, position, hidden, flow_id=site))
+                flows.append(Flow(energy, 1.0, position, hidden, flow_id=site, origin=site))
         return flows
 
     def step(self, flows: list[Flow], next_id: int, step: int, result: SampleResult) -> tuple[list[Flow], list[Flow]]:
@@ -129,6 +133,7 @@ class Reference:
                         position=flow.position,
                         hidden=[state + offset[layer] for layer, state in enumerate(hidden)],
                         flow_id=accepted[flow.flow_id, child],
+                        origin=flow.origin,
                         parent_id=flow.flow_id,
                     )
                 )
@@ -138,6 +143,7 @@ class Reference:
                 self.move(flow.position, stride),
                 hidden,
                 flow.flow_id,
+                flow.origin,
                 flow.parent_id,
                 flow.age + 1,
             )
@@ -177,7 +183,7 @@ class Reference:
             move = [torch.zeros((), dtype=torch.float64)] * 2 + [ahead]
         else:
             move, split = 0.1 * heads[2 * channels : 2 * channels + 3], heads[2 * channels + 3 :]
-        energy = flow.energy / (1 + torch.exp(-(gate + 5.0))) + delta
+        energy = self.energy_after(flow, gate, delta)
         jump = max(1, math.ceil(Fraction(config.lattice_depth - 1, config.initial_steps)))
         bias = math.log(math.exp(max(jump - 1, 0.05)) - 1)
         forward = 1 + torch.log1p(torch.exp(move[2] + bias))
@@ -190,6 +196,29 @@ class Reference:
         ]
         shares = [1 / (1 + torch.exp(-one)) / (config.max_children + 1) for one in split]
         return energy, stride, hidden, shares
+
+    def energy_after(self, flow: Flow, gate: Tensor, delta: Tensor) -> Tensor:
+        rule, start = self.config.energy_rule, self.config.gate_start
+        start = (5.0 if rule == "gated" else 0.0) if start is None else start
+        kept = 1 / (1 + torch.exp(-(gate + start)))
+        if rule == "gated":
+            return kept * flow.energy + delta
+        column, row = self.patch(flow)
+        here = self.entered[row * self.columns + column] if rule == "column" else self.entered[flow.origin] * flow.mass
+        return kept * flow.energy + (1 - kept) * (here + delta)
+
+    def relative(self, flow: Flow) -> Tensor:
+        """Offset from the node in halves of a spacing; sites to the left, lower, right and upper border, at most 2."""
+        config, (column, row) = self.config, self.patch(flow)
+        sides = (
+            (flow.position[0], config.lattice_width, self.columns, self.nodes_x[column]),
+            (flow.position[1], config.lattice_height, self.rows, self.nodes_y[row]),
+        )
+        offsets = [2 * (where - node) / (cells / number) for where, cells, number, node in sides]
+        before = [where / (cells / number) for where, cells, number, _ in sides]
+        after = [(cells - 1 - where) / (cells / number) for where, cells, number, _ in sides]
+        two = torch.tensor(2.0, dtype=torch.float64)
+        return torch.stack([*offsets, *(one if float(one.detach()) <= 2 else two for one in before + after)])
 
     def gru_layer(self, layer: int, inputs: Tensor, hidden: Tensor) -> Tensor:
         weights, size = self.weights, self.config.carrier_hidden_size
@@ -215,6 +244,8 @@ class Reference:
                 )
             ],
             "energy": [flow.energy],
+            "relative": [self.relative(flow)],
+            "recall": [self.entered[row * self.columns + column]],
             "site": [field_of_site[row * self.columns + column]],
             "neighbours": [
                 field_of_site[y * self.columns + x]
@@ -268,20 +299,20 @@ class Reference:
             return [target[0], target[1], torch.tensor(config.lattice_depth - 1.0, dtype=torch.float64)]
         return [goal + (math.floor(float(goal.detach()) + 0.5) - goal.detach()) for goal in target]
 
-    def read_output(self, result: SampleResult) -> Tensor:
+    def read_output(self, result: SampleResult, on_their_way: list[Flow] | None = None) -> Tensor:
         config = self.config
         energies, masses = [], []
         for row in range(self.rows):
             for column in range(self.columns):
                 energy = torch.zeros(config.energy_dim, dtype=torch.float64)
                 mass = torch.zeros((), dtype=torch.float64)
-                for flow in result.arrived:
+                for flow in result.arrived + (on_their_way or []):
                     if config.reader == "nearest":
                         weight = torch.tensor(float(self.patch(flow) == (column, row)), dtype=torch.float64)
                     else:
                         weight = hat(flow.position[0], self.nodes_x, column) * hat(flow.position[1], self.nodes_y, row)
                     energy = energy + weight * flow.energy
-                    mass = mass + weight * flow.mass
+                    mass = mass + (weight if on_their_way is None else weight.detach()) * flow.mass
                 energies.append(energy / mass if float(mass.detach()) > 1 else energy)
                 masses.append(float(mass.detach()))
         result.site_mass = masses

@@ -11,7 +11,7 @@ from torch import Tensor
 from energy_flow.config import EnergyConfig
 from energy_flow.core import Execution, FlowProcessor, create_processor
 
-PIECE_NAMES = ("coordinates", "energy", "site", "neighbours", "sample")
+PIECE_NAMES = ("coordinates", "relative", "energy", "recall", "site", "neighbours", "sample")
 SMALL = {"carrier_hidden_size": 4, "carrier_num_layers": 1, "neuron_hidden_dim": 5, "neuron_output_dim": 3}
 
 
@@ -86,6 +86,8 @@ def configs(draw: st.DrawFn, deepest: int = 6) -> EnergyConfig:
                 )
             )
         ),
+        energy_rule=draw(st.sampled_from(["gated", "gated", "column", "origin"])),
+        gate_start=draw(st.sampled_from([None, 1.0])),
         mover=draw(st.sampled_from(["free", "free", "straight"])),
         reader=draw(st.sampled_from(["bilinear", "bilinear", "nearest"])),
         carrier_hidden_size=draw(st.integers(2, 4)),

@@ -9,7 +9,7 @@ from energy_flow.config import EnergyConfig, create_config
 from energy_flow.core import EnergyLattice, SimpleNeuron, create_processor
 from energy_flow.core.execution.regroup import RegroupHidden, group_rows
 from energy_flow.core.flows import ARRIVED, FADED, MOVING, Arrivals
-from energy_flow.core.perceived import neighbour_table
+from energy_flow.core.neighbourhood import neighbour_table
 from energy_flow.core.readers import site_nodes
 from energy_flow.core.splitting import _strongest_first
 

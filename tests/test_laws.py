@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from energy_flow.config import EnergyConfig, create_config
-from energy_flow.core import Flows, create_processor
+from energy_flow.core import Flows, Place, create_processor
 from energy_flow.core.flows import ARRIVED, FADED, MOVING
 from energy_flow.core.splitting import count_per_sample
 
@@ -63,7 +63,10 @@ def test_split_conserves_energy_and_mass(case: Case) -> None:
     for flows, result in walk(case):
         state = processor.lattice.perceive(flows)
         signals = processor.neuron(processor.neuron.compute_features(flows.position, flows.energy, state))
-        unsplit = processor.carrier(signals, flows.energy, flows.hidden, flows.position)[0].energy_value
+        toward = processor.carrier.rule.toward(flows, state.site)
+        unsplit = processor.carrier(
+            signals, flows.energy, flows.hidden, Place(flows.position, processor.lattice, toward)
+        )[0].energy_value
         before = torch.zeros(flows.batch, unsplit.shape[1] + 1, dtype=torch.float64)
         before.index_add_(0, flows.sample, torch.cat((unsplit, flows.mass[:, None]), dim=1))
         after = torch.zeros_like(before)

@@ -159,7 +159,7 @@ def test_hooks_and_forwards_of_movers_and_pieces_count() -> None:
     built.carrier.mover.register_forward_hook(lambda _, inputs, output: output + output.new_tensor([0.0, 0.0, 3.0]))
     same_as_the_modules(built)
     built = model()
-    built.carrier.mover.forward = lambda head, position: position + position.new_tensor([0.0, 0.0, 1.0])
+    built.carrier.mover.forward = lambda head, place: place.position + place.position.new_tensor([0.0, 0.0, 1.0])
     same_as_the_modules(built)
     built = model()
     built.neuron.pieces[1].forward = lambda seen: seen.energy * 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 import torch
@@ -25,20 +26,22 @@ def check_against_reference(case: Case) -> None:
     weights = dict(processor.named_parameters())
     buffers = dict(processor.named_buffers())
     inputs.requires_grad_()
-    result = processor.run(inputs, record=True)
+    along = (0.0, 0.5, 1.0)[case.seed % 3]
+    result = processor.run(inputs, record=True, along=along)
     twin = Reference(case.config, weights | buffers)
     samples = [twin.run(row) for row in inputs]
 
     assert_close(result.output, torch.stack([sample.output for sample in samples]), VALUES)
+    read, expected_read = read_along(result, samples, case, along)
+    assert_close(read, expected_read, VALUES)
     assert_same_trace(result, samples)
     assert_same_statistics(result, samples)
 
     generator = torch.Generator().manual_seed(case.seed)
-    pull = torch.randn(result.output.shape, generator=generator, dtype=torch.float64)
+    pull = torch.randn(read.shape, generator=generator, dtype=torch.float64)
     wanted = [inputs, *weights.values()]
-    ours = torch.autograd.grad((result.output * pull).sum(), wanted, allow_unused=True, materialize_grads=True)
-    expected = sum((sample.output * row).sum() for sample, row in zip(samples, pull, strict=True))
-    theirs = torch.autograd.grad(expected, wanted, allow_unused=True, materialize_grads=True)
+    ours = torch.autograd.grad((read * pull).sum(), wanted, allow_unused=True, materialize_grads=True)
+    theirs = torch.autograd.grad((expected_read * pull).sum(), wanted, allow_unused=True, materialize_grads=True)
     for our, their in zip(ours, theirs, strict=True):
         assert_close(our, their, GRADIENTS)
 
@@ -47,6 +50,21 @@ def check_against_reference(case: Case) -> None:
     for name in ("arrived", "faded", "spawned", "refused"):
         seen[name] += bool(getattr(stats, name).any())
     seen["moved sideways"] += bool((result.trace.position[:, :2].frac() != 0).any())
+
+
+def read_along(result: FlowResult, samples: list[SampleResult], case: Case, along: float) -> tuple[Tensor, Tensor]:
+    """(R, B, E) what was read along the path, by engine and twin; the output alone where nothing was asked for."""
+    if not along:
+        assert result.along is None
+        return result.output.unsqueeze(0), torch.stack([sample.output for sample in samples]).unsqueeze(0)
+    assert result.along is not None
+    path = case.config.untrained_path
+    silent = path - max(1, math.floor(along * path))
+    rows = [
+        torch.stack([sample.along[step] if step < len(sample.along) else sample.output for sample in samples])
+        for step in range(silent, path - 1)
+    ]
+    return result.along, torch.stack([*rows, torch.stack([sample.output for sample in samples])])
 
 
 def test_engine_equals_reference_on_random_configurations() -> None:

@@ -50,7 +50,8 @@ class Right(Mover):
 
     width = 1
 
-    def forward(self, head, position):
+    def forward(self, head, place):
+        position = place.position
         return position + head * 0 + position.new_tensor([self.config.lattice_width / self.config.sites[0], 0.0, 1.0])
 
 

@@ -2,6 +2,7 @@
 
 from . import presets as _presets
 from .base_config import BaseConfig
+from .box import Box
 from .energy_config import EnergyConfig
 from .presets import (
     PRESETS,
@@ -11,7 +12,7 @@ from .presets import (
     create_optimized_config,
     create_tiny_config,
 )
-from .registry import FACES, MOVERS, PIECES, READERS, Registry
+from .registry import ENERGY_RULES, FACES, MOVERS, PIECES, READERS, Registry
 
 DEBUG_CONFIG: EnergyConfig
 EXPERIMENT_CONFIG: EnergyConfig
@@ -20,6 +21,7 @@ TINY_CONFIG: EnergyConfig
 
 __all__ = [
     "DEBUG_CONFIG",
+    "ENERGY_RULES",
     "EXPERIMENT_CONFIG",
     "FACES",
     "MOVERS",
@@ -29,6 +31,7 @@ __all__ = [
     "READERS",
     "TINY_CONFIG",
     "BaseConfig",
+    "Box",
     "EnergyConfig",
     "Registry",
     "create_config",

@@ -7,8 +7,9 @@ from dataclasses import dataclass, fields
 from typing import Any, Self
 
 from .base_config import BaseConfig
+from .box import Box
 from .fields import CarrierFields, EnergyFields, ExecutionFields, LatticeFields, LossFields, RunFields, TrainingFields
-from .registry import FACES, MOVERS, PIECES, READERS
+from .registry import ENERGY_RULES, FACES, MOVERS, PIECES, READERS
 
 GROUPS: dict[str, type] = {
     "lattice": LatticeFields,
@@ -61,6 +62,7 @@ class EnergyConfig(
             (FACES, (self.mapping,)),
             (MOVERS, (self.mover,)),
             (READERS, (self.reader,)),
+            (ENERGY_RULES, (self.energy_rule,)),
         ):
             for name in names:
                 registry.require(name)
@@ -143,6 +145,7 @@ class EnergyConfig(
             self.accumulation,
             "compile = 'graphs' replays one batch a step: give accumulation = 1, or compile = 'on'",
         )
+        _require(self.loss_along <= 1, "loss_along", self.loss_along, "give a share of the path, 0 to 1")
         limit = self.time_limit_minutes
         _require(limit is None or limit > 0, "time_limit_minutes", limit, "give minutes above 0, or null for no limit")
         if "contrastive" in weights:
@@ -152,6 +155,58 @@ class EnergyConfig(
                 self.batch_size,
                 "the contrastive loss compares pairs of a batch: give at least 2",
             )
+
+    @property
+    def box(self) -> Box:
+        """The size of the lattice in cells."""
+        return Box(self.lattice_width, self.lattice_height, self.lattice_depth)
+
+    def in_box(self, box: Box) -> Self:
+        """The same model in a box of another size: sites as dense as here, paths as steep, budgets in proportion.
+
+        Raises:
+            ValueError: the cells of a side do not make whole sites, or another number of sites, and the faces are made
+                for one number.
+        """
+        if box == self.box:
+            return self
+        sites = []
+        for side, cells, own, number in zip(("width", "height"), box, self.box, self.sites, strict=False):
+            _require(
+                cells * number % own == 0,
+                f"box: {side}",
+                cells,
+                f"a site has {own}/{number} cells here: give a multiple that makes whole sites",
+            )
+            sites.append(cells * number // own)
+        factor = sites[0] * sites[1]
+        return self.replace(
+            lattice_width=box.width,
+            lattice_height=box.height,
+            lattice_depth=box.depth,
+            sites=(sites[0], sites[1]),
+            initial_steps=max(1, math.ceil((box.depth - 1) / self.initial_jump)),
+            input_embedding_dim=self._in_proportion(self.input_embedding_dim, factor),
+            output_embedding_dim=self._in_proportion(self.output_embedding_dim, factor),
+            max_active_flows=self._in_proportion(self.max_active_flows, factor),
+            max_spawn_per_step=self._in_proportion(self.max_spawn_per_step, factor),
+        )
+
+    def box_of(self, sites: tuple[int, int]) -> Box:
+        """The box for a face of so many sites: cells in proportion, and the depth by `depth_exponent`.
+
+        Raises:
+            ValueError: there are no whole cells for so many sites.
+        """
+        cells = []
+        for side, own, wanted, here in zip(("columns", "rows"), self.box, sites, self.sites, strict=False):
+            _require(own * wanted % here == 0, f"sites: {side}", wanted, f"{here} sites lie on {own} cells here")
+            cells.append(own * wanted // here)
+        longer = max(sites) / max(self.sites)
+        return Box(cells[0], cells[1], 1 + max(1, round((self.lattice_depth - 1) * longer**self.depth_exponent)))
+
+    def _in_proportion(self, number: int, sites: int) -> int:
+        return -(-number * sites // self.num_sites)
 
     @property
     def num_sites(self) -> int:
@@ -236,7 +291,7 @@ _AT_LEAST = {
     "nonfinite_budget loader_workers": 0,
     "max_spawn_per_step max_children energy_threshold weight_decay final_learning_rate_ratio seed data_seed": 0,
     "ema_decay validate_every": 0,
-    "loss_mse loss_cosine loss_contrastive loss_cross_entropy": 0,
+    "loss_mse loss_cosine loss_contrastive loss_cross_entropy loss_along depth_exponent": 0,
 }
 
 

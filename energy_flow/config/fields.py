@@ -30,6 +30,9 @@ class LatticeFields:
     """Most cells that a flow may move along z in one step; null is no limit."""
     mover: str = "free"
     """How a flow moves: free (sideways and ahead, as its carrier decides), straight (ahead only), or your own."""
+    depth_exponent: float = 0.0
+    """How the depth follows a face of another size, where a set has several: depth - 1 grows with the power of the
+    longer side; 0 keeps the depth."""
     reader: str = "bilinear"
     """How the output face is read: bilinear (an arrival goes to the four nearest sites), nearest, or your own."""
 
@@ -47,6 +50,11 @@ class EnergyFields:
     mapping: str = "local"
     """The faces: local (each site gets its own chunk of the embedding), mixed (a random view of the whole), tied (its
     own chunk, through one pair of matrices that all sites share), or a face of your own."""
+    energy_rule: str = "gated"
+    """How a step changes the energy: gated (a gate's share of it, and what the carrier adds), column (it relaxes to what
+    entered where the flow stands, changed by the carrier), origin (to what the flow was launched with), or your own."""
+    gate_start: float | None = None
+    """What is added to the gate of an untrained carrier; null is the rule's own: 5 gated, 0 the others."""
     learn_faces: bool = True
     """Whether the maps between embeddings and sites train."""
     max_active_flows: int = 1000
@@ -66,8 +74,9 @@ class CarrierFields:
     """Who carries a flow, and what it perceives."""
 
     features: tuple[str, ...] = ("coordinates", "energy", "neighbours", "sample")
-    """What a neuron perceives, piece by piece: coordinates, energy, site (mean energy and mass of its site column),
-    neighbours (those of the 3 x 3 columns around), sample (those of the whole sample), or pieces of your own."""
+    """What a neuron perceives, piece by piece: coordinates (in the box), relative (offset in the site, distance to the
+    borders), energy, recall (what entered at the column where the flow stands), site (mean energy and mass of its site
+    column), neighbours (those of the 3 x 3 columns around), sample (those of the whole sample), or your own."""
     carrier_hidden_size: int = 1024
     """Hidden size of the carrier's GRU."""
     carrier_num_layers: int = 3
@@ -122,6 +131,9 @@ class LossFields:
     """Weight of the in-batch contrastive loss."""
     loss_cross_entropy: float = 0.0
     """Weight of the cross-entropy over groups of target_classes outputs."""
+    loss_along: float = 0.0
+    """Share of an untrained path, from its end, in which every step is read out and has the loss, the mean of which
+    counts; 0 is the output alone, 1 every step. It keeps flows of different paths honest on the way."""
     contrastive_temperature: float = 0.05
     """Temperature of the contrastive loss."""
     target_classes: int | None = None

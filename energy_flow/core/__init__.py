@@ -3,10 +3,11 @@
 from .embedding_mapper import EmbeddingMapper
 from .energy_carrier import CarrierOutput, EnergyCarrier
 from .energy_lattice import EnergyLattice
+from .energy_rules import EnergyRule
 from .execution import Execution
 from .faces import Face
 from .flow_processor import FlowProcessor, create_processor
-from .flows import FlowResult, Flows, FlowStatistics, FlowTrace, LatticeState, StepResult
+from .flows import FlowResult, Flows, FlowStatistics, FlowTrace, LatticeState, Place, StepResult
 from .gru import StackedGRUCell
 from .movers import Mover
 from .perceived import Piece, Seen
@@ -18,6 +19,7 @@ __all__ = [
     "EmbeddingMapper",
     "EnergyCarrier",
     "EnergyLattice",
+    "EnergyRule",
     "Execution",
     "Face",
     "FlowProcessor",
@@ -28,6 +30,7 @@ __all__ = [
     "LatticeState",
     "Mover",
     "Piece",
+    "Place",
     "Reader",
     "Seen",
     "SimpleNeuron",

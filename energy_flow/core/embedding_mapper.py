@@ -56,7 +56,7 @@ class EmbeddingMapper(nn.Module):
         self.register_buffer("calibrated", torch.tensor(0.0))  # a number, so that it can be averaged with the weights
         energies = config.num_sites * config.energy_dim
         self._input_gain = math.sqrt(energies / width_in)
-        self._output_gain = math.sqrt(width_out / energies)
+        self._output_gain = math.sqrt(width_out / energies)  # of tied faces the same for every number of sites
 
     def calibrate(self, inputs: Matrix, targets: Matrix) -> None:
         """Measure the RMS of the embeddings that the faces will see; the measure is part of the state dict.
@@ -76,12 +76,12 @@ class EmbeddingMapper(nn.Module):
         self.calibrated.fill_(1.0)
 
     def to_sites(self, embeddings: Tensor) -> Tensor:
-        """(B, E in) embeddings to (B, S, C) energies of the sites."""
+        """(B, E in) embeddings to (B, S, C) energies of the sites; tied faces take any number of sites."""
         with torch.autocast(embeddings.device.type, enabled=False):
             rows = embeddings / self.input_rms
             rows = rows.view(-1, self.input_weight.shape[1]) if self.tied else rows
             energies = F.linear(rows, self.input_weight) * self._input_gain
-        return energies.view(-1, self.config.num_sites, self.config.energy_dim)
+        return energies.view(embeddings.shape[0], -1, self.config.energy_dim)
 
     def to_embedding(self, energies: Tensor) -> Tensor:
         """(B, S, C) energies of the sites to (B, E out) embeddings."""

@@ -11,11 +11,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..config import MOVERS, EnergyConfig
-from .flows import Flows, level_of
+from ..config import ENERGY_RULES, MOVERS, EnergyConfig
+from .flows import Flows, Place, level_of
 from .gru import StackedGRUCell
 
-GATE_START = 5.0  # the gate of an untrained carrier is sigmoid(5) = 0.993: energy passes almost unchanged
 CHILD_OFFSET_STD = 0.1  # children must differ from the start, or they would stay twins for ever
 
 
@@ -47,14 +46,20 @@ class EnergyCarrier(nn.Module):
         self.gru = StackedGRUCell(config.carrier_input_dim, hidden, layers)
         self.norm = nn.LayerNorm(hidden)
         self.mover = MOVERS[config.mover](config)
+        self.rule = ENERGY_RULES[config.energy_rule](config)
         self._widths = (config.energy_dim, config.energy_dim, self.mover.width, children)
         self.heads = nn.Linear(hidden, sum(self._widths))  # gate, delta, move, split
         self.child_offset = nn.Parameter(torch.randn(layers, children, hidden) * CHILD_OFFSET_STD)
         nn.init.zeros_(self.heads.weight)
         nn.init.zeros_(self.heads.bias)
 
+    @property
+    def may_leave_column(self) -> bool:
+        """Whether flows may move sideways."""
+        return self.mover.sideways
+
     def forward(
-        self, neuron_output: Tensor, energy: Tensor, hidden: Tensor, position: Tensor
+        self, neuron_output: Tensor, energy: Tensor, hidden: Tensor, place: Place
     ) -> tuple[CarrierOutput, Tensor]:
         """Advance every flow by one step.
 
@@ -62,37 +67,37 @@ class EnergyCarrier(nn.Module):
             neuron_output: (F, U) signals of the neurons.
             energy: (F, C).
             hidden: (L, F, N).
-            position: (F, 3) cells.
+            place: where they stand.
 
         Returns:
             the structured output, and the new hidden states (L, F, N).
         """
         inputs = torch.cat((neuron_output, energy.to(neuron_output.dtype)), dim=1)
         hidden, top = self.gru(inputs, hidden)
-        return self.decide(top, energy, position), hidden
+        return self.decide(top, energy, place), hidden
 
-    def decide(self, top: Tensor, energy: Tensor, position: Tensor) -> CarrierOutput:
+    def decide(self, top: Tensor, energy: Tensor, place: Place) -> CarrierOutput:
         """From the GRU's output to energy, movement and splits.
 
         Args:
             top: (F, N) hidden states of the last layer.
             energy: (F, C) before the step.
-            position: (F, 3) cells.
+            place: where the flows stand.
         """
-        return self.act(self.heads(self.norm(top)).to(energy.dtype), energy, position)
+        return self.act(self.heads(self.norm(top)).to(energy.dtype), energy, place)
 
-    def act(self, heads: Tensor, energy: Tensor, position: Tensor) -> CarrierOutput:
+    def act(self, heads: Tensor, energy: Tensor, place: Place) -> CarrierOutput:
         """From the heads to energy, movement and splits.
 
         Args:
             heads: (F, 2 C + M + K): gate, delta, move, split; zeros at the start of training.
             energy: (F, C) before the step.
-            position: (F, 3) cells.
+            place: where the flows stand.
         """
         gate, delta, move, split = heads.split(self._widths, dim=1)
-        energy_value = torch.addcmul(delta, torch.sigmoid(gate + GATE_START), energy)
+        energy_value = self.rule(gate, delta, energy, place.toward)
         shares = torch.sigmoid(split) / (self.config.max_children + 1)
-        return self.output_of(energy_value, self.mover(move, position), shares)
+        return self.output_of(energy_value, self.mover(move, place), shares)
 
     def output_of(self, energy_value: Tensor, next_position: Tensor, shares: Tensor) -> CarrierOutput:
         """The structured output: what each child would take along, and whether it may start.

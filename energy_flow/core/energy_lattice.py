@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ..config import READERS, EnergyConfig
 from .constants import Constant, wide_dtype
 from .flows import MOVING, Arrivals, Flows, LatticeState
+from .neighbourhood import neighbour_table
 from .readers import nearest_cell, site_nodes, site_of
 
 
@@ -25,11 +26,20 @@ class EnergyLattice(nn.Module):
         super().__init__()
         self.config = config
         columns, rows = config.sites
-        last = [config.lattice_width - 1, config.lattice_height - 1, config.lattice_depth - 1]
+        extent = [config.lattice_width, config.lattice_height, config.lattice_depth]
         nodes_x, nodes_y = site_nodes(config.lattice_width, columns), site_nodes(config.lattice_height, rows)
         grid_y, grid_x = torch.meshgrid(nodes_y, nodes_x, indexing="ij")
         self.launch = Constant(torch.stack((grid_x, grid_y, torch.zeros_like(grid_x)), dim=-1).view(-1, 3))
-        self.last = Constant(torch.tensor(last, dtype=torch.float64, device="cpu"))
+        last = torch.tensor(extent, dtype=torch.float64, device="cpu") - 1
+        self.last = Constant(last)
+        self.half_extent = Constant(last.clamp_min(1) / 2)  # what coordinates are scaled by
+        spacing = [config.lattice_width / columns, config.lattice_height / rows]
+        self.spacing = Constant(
+            torch.tensor(spacing, dtype=torch.float64, device="cpu")
+        )  # (2,) cells from site to site
+        around = neighbour_table(columns, rows)
+        self.around = Constant(around)  # (S, 9)
+        self.inside = Constant((around < config.num_sites).double())  # (S, 9) 1 where a neighbour lies on the face
         self.reader = READERS[config.reader](config)
 
     def place_initial_energy(self, site_energies: Tensor) -> Flows:
@@ -55,7 +65,9 @@ class EnergyLattice(nn.Module):
             flow_id=flow_id,
             parent_id=torch.full_like(flow_id, -1),
             age=torch.zeros_like(flow_id),
+            origin=flow_id,
             next_id=torch.full((batch,), sites, device=device),
+            entered=site_energies,
         )
 
     def get_active_flows(self, flows: Flows, outcome: Tensor) -> Flows:
@@ -99,14 +111,17 @@ class EnergyLattice(nn.Module):
         site = self.site_of(flows.position)
         held = torch.cat((flows.energy.to(flows.mass.dtype), flows.mass.unsqueeze(1)), dim=1)
         sums = self.sum_per_site(held, flows.sample, site, flows.batch)
-        return LatticeState(site, flows.sample, flows.mass, flows.age, mean_by_mass(sums), self.mean_of_sample(sums))
+        means = mean_by_mass(sums), self.mean_of_sample(sums)
+        return LatticeState(site, flows.sample, flows.mass, flows.age, *means, flows.entered, self)
 
     def mean_of_sample(self, sums: Tensor) -> Tensor:
         """(B, S, C + 1) sums per site to (B, C + 1): mean energy of the sample, and its mass per site."""
         whole = mean_by_mass(sums.sum(1))
         return torch.cat((whole[:, :-1], whole[:, -1:] / self.config.num_sites), dim=1)
 
-    def collect_output_energy(self, arrivals: Arrivals, batch: int) -> tuple[Tensor, Tensor]:
+    def collect_output_energy(
+        self, arrivals: Arrivals, batch: int, unfinished: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Read the output face: every arrival is shared out by the reader, and what meets at a site is averaged.
 
         With shares `w`, the value of a site is `sum(w e) / max(1, sum(w m))`: alone, a flow arrives undiminished;
@@ -115,6 +130,8 @@ class EnergyLattice(nn.Module):
         Args:
             arrivals: all that arrived in the run.
             batch: B.
+            unfinished: (B,) bool, samples of which some flows are in cells inside the lattice, where masses meet that
+                are whole: there the mean has a kink, so its divisor has no gradient.
 
         Returns:
             (B, S, C) energies of the sites of the output face, 0 where nothing arrived, and (B, S) the mass that
@@ -124,6 +141,9 @@ class EnergyLattice(nn.Module):
         held = torch.cat((arrivals.energy.to(arrivals.mass.dtype), arrivals.mass.unsqueeze(1)), dim=1)
         parts = (held * shares.unsqueeze(2)).flatten(0, 1)
         sums = self.sum_per_site(parts, arrivals.sample.repeat(len(sites)), sites.flatten(), batch)
+        if unfinished is not None:
+            mass = torch.where(unfinished.view(-1, 1, 1), sums[..., -1:].detach(), sums[..., -1:])
+            sums = torch.cat((sums[..., :-1], mass), dim=-1)
         collected = mean_by_mass(sums)
         return collected[..., :-1], collected[..., -1].detach()
 

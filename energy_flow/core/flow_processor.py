@@ -5,19 +5,22 @@ Shapes: `B` samples, `F` rows, `E` embedding width, `S` sites, `C` energy channe
 
 from __future__ import annotations
 
+import copy
+import math
+
 import torch
 from torch import Tensor, nn
 
-from ..config import EnergyConfig
+from ..config import Box, EnergyConfig
 from .constants import seeded_start
 from .embedding_mapper import EmbeddingMapper
 from .energy_carrier import EnergyCarrier
 from .energy_lattice import EnergyLattice
 from .execution import Execution, Executor, StaticForm, as_rows, refuse_transforms
-from .flows import ARRIVED, FADED, MOVING, FlowResult, Flows, StepResult
+from .flows import ARRIVED, FADED, MOVING, Arrivals, FlowResult, Flows, StepResult
 from .ledger import RunLedger
 from .simple_neuron import SimpleNeuron
-from .splitting import keep_rest, plan_splits
+from .splitting import count_per_sample, keep_rest, plan_splits
 
 
 class Step:
@@ -93,44 +96,59 @@ class FlowProcessor(nn.Module):
         self.carrier.to(device)
         self.mapper.to(device)
         self.execution = Execution()
+        self._lattices: dict[Box, EnergyLattice] = {}  # of boxes other than the model's own
         self.limit_training_flows(config.max_active_flows)
 
-    def forward(self, embeddings: Tensor, whole_result: bool = False) -> Tensor | FlowResult:
+    def forward(
+        self, embeddings: Tensor, whole_result: bool = False, box: Box | None = None, along: float = 0.0
+    ) -> Tensor | FlowResult:
         """(B, E in) embeddings to (B, E out) embeddings; `torch.export` sees the static form of the same.
 
         Args:
             embeddings: as for `run`.
             whole_result: give what `run` gives, its statistics too. A call sets off the hooks of the module, such as
                 those of FSDP2; `run` does not.
+            box: as for `run`.
+            along: as for `run`.
         """
         if torch.compiler.is_exporting():
             return StaticForm(self)(as_rows(embeddings, self.config.input_embedding_dim, self.mapper.input_weight))
-        result = self.run(embeddings)
+        result = self.run(embeddings, box=box, along=along)
         return result if whole_result else result.output
 
-    def run(self, embeddings: Tensor, record: bool = False) -> FlowResult:
+    def run(self, embeddings: Tensor, record: bool = False, box: Box | None = None, along: float = 0.0) -> FlowResult:
         """Send embeddings through the lattice.
 
         Args:
-            embeddings: (B, E in), floating; a tensor or an array of any precision on any device.
+            embeddings: (B, E in), floating; a tensor or an array of any precision on any device. Site by site,
+                (B, S, c), with faces that share one pair of matrices.
             record: keep the trace of every flow.
+            box: a lattice of another size, in which the same weights work; see `in_box`.
+            along: share of an untrained path, from its end, in which every step is read out too (`FlowResult.along`):
+                flows that are still on their way count where they are, with all that has arrived. A run that ends
+                early repeats its output, one that takes longer is not read in between.
 
         Raises:
             ValueError: another shape or an integer dtype.
             FloatingPointError: a position is NaN, so its flow never arrives.
             NotImplementedError: within `torch.vmap` or `torch.jit.trace`, which cannot follow flows that come and go.
         """
+        if box is not None and box != self.config.box:
+            return self.in_box(box).run(embeddings, record, along=along)
         refuse_transforms(embeddings)
         embeddings = as_rows(embeddings, self.config.input_embedding_dim, self.mapper.input_weight)
         step, flows = Step(self), self.launch(embeddings)
-        ledger = RunLedger(flows, record)
+        ledger, read = RunLedger(flows, record), None if along == 0 else list[Tensor]()
+        silent = self.config.untrained_path - max(1, math.floor(along * self.config.untrained_path))
         step.executor.begin(flows, self._launches_as_written())
-        for _ in range(self.config.max_steps):
+        for number in range(self.config.max_steps):
             result = step(flows)
             ledger.observe(result)
             flows = result.flows
             if not flows.size:
-                return self._gather(ledger, result, flows.batch)
+                return self._gather(ledger, result, flows.batch, read, along)
+            if read is not None and silent <= number < self.config.untrained_path - 1:
+                read.append(self._read_along(step, ledger, flows, result))
         raise FloatingPointError(
             f"{flows.size} flows are still inside the lattice after {self.config.max_steps} steps, more than its "
             "depth allows: their positions are not finite; look for NaN in the input or the weights"
@@ -143,6 +161,33 @@ class FlowProcessor(nn.Module):
     def step(self, flows: Flows) -> StepResult:
         """Advance all flows by one step; see `Step`, which `run` repeats."""
         return Step(self)(flows)
+
+    def in_box(self, box: Box) -> FlowProcessor:
+        """The same model in a lattice of another size: a view that shares every weight with this one.
+
+        Neuron and carrier know nothing of the size of the box; of the faces the tied ones alone fit any number of
+        sites.
+
+        Args:
+            box: cells along x, y and z.
+
+        Raises:
+            ValueError: the cells do not make whole sites, or the faces are made for one number of sites.
+        """
+        config = self.config.in_box(box)
+        if config.num_sites != self.config.num_sites and not self.mapper.tied:
+            raise ValueError(
+                f"box = {box}; mapping = {self.config.mapping!r} makes faces for {self.config.num_sites} sites alone: "
+                "give a box with as many, or train a model with mapping = 'tied'"
+            )
+        if box not in self._lattices:
+            self._lattices[box] = type(self.lattice)(config)
+        view = copy.copy(self)
+        view._modules = {**self._modules, "lattice": self._lattices[box]}
+        view.config, view._lattices = config, {}
+        share = self._training_flows / self.config.max_active_flows
+        view._training_flows = max(config.num_sites, round(share * config.max_active_flows))
+        return view
 
     def propagate_flow(self, flow: Flows, position: Tensor) -> Tensor | None:
         """Advance a single flow by one step, as if it were alone in the lattice.
@@ -186,12 +231,29 @@ class FlowProcessor(nn.Module):
         """Whether nobody changed what a launch gives: flows at home, with hidden states of zeros and a mass of 1."""
         return type(self).launch is FlowProcessor.launch and "launch" not in vars(self)
 
-    def _gather(self, ledger: RunLedger, result: StepResult, batch: int) -> FlowResult:
+    def _read_along(self, step: Step, ledger: RunLedger, flows: Flows, result: StepResult) -> Tensor:
+        """(B, S, C) what the face would give if the flows arrived where they are now."""
+        if step.executor.stand_at_home(flows) and not getattr(self.carrier, "may_leave_column", True):
+            return flows.energy.view(flows.batch, -1, flows.energy.shape[1])
+        here = Arrivals(*(getattr(flows, name) for name in Arrivals._fields))
+        arrived = ledger.arrivals(result)
+        both = Arrivals(*(torch.cat(pair) for pair in zip(arrived, here, strict=True)))
+        unfinished = count_per_sample(flows.sample, flows.batch) > 0
+        return self.lattice.collect_output_energy(both, flows.batch, unfinished)[0]
+
+    def _gather(
+        self, ledger: RunLedger, result: StepResult, batch: int, read: list[Tensor] | None, share: float
+    ) -> FlowResult:
         energies, site_mass = self.lattice.collect_output_energy(ledger.arrivals(result), batch)
-        output = self.mapper.to_embedding(energies)
+        along = None
+        if read is not None:
+            reads = max(1, math.floor(share * self.config.untrained_path))
+            along = torch.stack([*(one.to(energies.dtype) for one in read), *[energies] * (reads - len(read))])
+            along = self.mapper.to_embedding(along.flatten(0, 1)).unflatten(0, (-1, batch))
+        output = self.mapper.to_embedding(energies) if along is None else along[-1]
         if torch.is_grad_enabled():  # where no child was born: DistributedDataParallel waits for every gradient
             output = output + self.carrier.child_offset[:0].sum().to(output.dtype)  # adds nothing but the dependence
-        return FlowResult(output, ledger.statistics(site_mass, self.config.energy_dim), ledger.trace())
+        return FlowResult(output, ledger.statistics(site_mass, self.config.energy_dim), ledger.trace(), along)
 
 
 def create_processor(config: EnergyConfig) -> FlowProcessor:

@@ -6,12 +6,15 @@ Shapes: `B` samples, `F` rows (live flows over the whole batch), `S` sites, `C` 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
 from .constants import wide_dtype
+
+if TYPE_CHECKING:
+    from .energy_lattice import EnergyLattice
 
 # What became of a flow in a step.
 MOVING, ARRIVED, FADED = 0, 1, 2
@@ -20,8 +23,11 @@ LAUNCHED, BORN = 3, 4
 EVENT_NAMES = ("moving", "arrived", "faded", "launched", "born")
 
 
+PER_SAMPLE = ("next_id", "entered")  # fields of `Flows` that have a row for each sample, not for each flow
+
+
 class Flows(NamedTuple):
-    """All flows of a batch, one row each, and one counter per sample."""
+    """All flows of a batch, one row each, and what belongs to the samples."""
 
     energy: Tensor  # (F, C)
     mass: Tensor  # (F,)  in (0, 1]; no gradient
@@ -31,7 +37,9 @@ class Flows(NamedTuple):
     flow_id: Tensor  # (F,)  int64, unique in the sample
     parent_id: Tensor  # (F,)  int64, -1 at launch
     age: Tensor  # (F,)  int64, steps since launch or birth
+    origin: Tensor  # (F,)  int64, the site where the flow, or the first of its ancestors, was launched
     next_id: Tensor  # (B,)  int64, the id of the sample's next child
+    entered: Tensor  # (B, S, C)  the energy that entered at each site
 
     @property
     def size(self) -> int:
@@ -59,7 +67,9 @@ class Flows(NamedTuple):
             flow_id=self.flow_id.index_select(0, index),
             parent_id=self.parent_id.index_select(0, index),
             age=self.age.index_select(0, index),
+            origin=self.origin.index_select(0, index),
             next_id=self.next_id,
+            entered=self.entered,
         )
 
     def join(self, other: Flows, hidden: Tensor) -> Flows:
@@ -72,14 +82,14 @@ class Flows(NamedTuple):
         joined = {
             name: torch.cat((getattr(self, name), getattr(other, name)))
             for name in Flows._fields
-            if name not in ("hidden", "next_id")
+            if name not in ("hidden", *PER_SAMPLE)
         }
-        return Flows(**joined, hidden=hidden, next_id=other.next_id)
+        return Flows(**joined, hidden=hidden, next_id=other.next_id, entered=other.entered)
 
     def since(self, row: int) -> Flows:
         """The rows from `row` on, as views."""
-        parts = {name: getattr(self, name)[row:] for name in Flows._fields if name not in ("hidden", "next_id")}
-        return Flows(**parts, hidden=self.hidden[:, row:], next_id=self.next_id)
+        parts = {name: getattr(self, name)[row:] for name in Flows._fields if name not in ("hidden", *PER_SAMPLE)}
+        return Flows(**parts, hidden=self.hidden[:, row:], next_id=self.next_id, entered=self.entered)
 
 
 def level_of(energy: Tensor) -> Tensor:
@@ -102,6 +112,16 @@ class LatticeState(NamedTuple):
     age: Tensor  # (F,)  int64, steps since launch or birth
     columns: Tensor  # (B, S, C + 1)  mean energy and mass of every site column
     whole: Tensor  # (B, C + 1)  mean energy of the sample and its mass per site
+    entered: Tensor  # (B, S, C)  the energy that entered at each site
+    lattice: EnergyLattice  # the geometry
+
+
+class Place(NamedTuple):
+    """What a carrier knows of where its flows stand."""
+
+    position: Tensor  # (F, 3)  cells
+    lattice: EnergyLattice  # the geometry
+    toward: Tensor | None = None  # (F, C)  the energies that theirs relax towards, with a rule that has them
 
 
 class Arrivals(NamedTuple):
@@ -204,3 +224,4 @@ class FlowResult(NamedTuple):
     output: Tensor  # (B, E)  the output embeddings
     stats: FlowStatistics
     trace: FlowTrace | None  # with record=True
+    along: Tensor | None = None  # (R, B, E)  with along: what was read after each of the last steps, `output` the last

@@ -6,13 +6,14 @@ Shapes: `F` rows, `M` numbers that the mover takes from the carrier's head.
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..config import MOVERS, EnergyConfig
-from .constants import Constant
+from .flows import Place
 
 MOVE_SCALE = 0.1  # of the movement head; at 1 all flows ran into one site within 20 steps of training (LOG)
 SHORTEST_STRIDE = 0.05  # softplus(b) where paths start one cell a step: rounds to nothing, but has a gradient
@@ -26,14 +27,15 @@ class Mover(nn.Module):
     """
 
     width: int  # M
+    sideways: ClassVar[bool] = True  # whether flows may leave their column
 
     def __init__(self, config: EnergyConfig) -> None:
         super().__init__()
         self.config = config
 
-    def forward(self, head: Tensor, position: Tensor) -> Tensor:
-        """(F, M) numbers of the head, zeros at the start of training, and (F, 3) cells to (F, 3) cells; z must grow
-        by 1 at least.
+    def forward(self, head: Tensor, place: Place) -> Tensor:
+        """(F, M) numbers of the head, zeros at the start of training, and where the flows stand, to (F, 3) cells; z
+        must grow by 1 at least.
         """
         raise NotImplementedError
 
@@ -47,17 +49,12 @@ class FreeMover(Mover):
 
     width = 3
 
-    def __init__(self, config: EnergyConfig) -> None:
-        super().__init__(config)
-        columns, rows = config.sites
-        spacing = [config.lattice_width / columns, config.lattice_height / rows]
-        self.spacing = Constant(torch.tensor(spacing, dtype=torch.float64, device="cpu"))
-
-    def forward(self, head: Tensor, position: Tensor) -> Tensor:
-        """(F, 3) and (F, 3) cells to (F, 3) cells."""
+    def forward(self, head: Tensor, place: Place) -> Tensor:
+        """(F, 3) numbers of the head to (F, 3) cells."""
+        position, lattice = place.position, place.lattice
         move = head.to(position.dtype) * MOVE_SCALE
-        sideways = move[:, :2] * self.spacing.like(position)
-        return position + torch.cat((sideways, stride_of(move[:, 2:], self.config)), dim=1)
+        sideways = move[:, :2] * lattice.spacing.like(position)
+        return position + torch.cat((sideways, stride_of(move[:, 2:], lattice.config)), dim=1)
 
 
 @MOVERS.register("straight")
@@ -65,10 +62,12 @@ class StraightMover(Mover):
     """Ahead as `free` moves, and never sideways."""
 
     width = 1
+    sideways = False
 
-    def forward(self, head: Tensor, position: Tensor) -> Tensor:
-        """(F, 1) and (F, 3) cells to (F, 3) cells."""
-        stride = stride_of(head.to(position.dtype) * MOVE_SCALE, self.config)
+    def forward(self, head: Tensor, place: Place) -> Tensor:
+        """(F, 1) numbers of the head to (F, 3) cells."""
+        position = place.position
+        stride = stride_of(head.to(position.dtype) * MOVE_SCALE, place.lattice.config)
         return torch.cat((position[:, :2], position[:, 2:] + stride), dim=1)
 
 

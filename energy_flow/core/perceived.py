@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..config import PIECES, EnergyConfig
-from .constants import Constant
 from .flows import LatticeState
 
 
@@ -52,15 +51,27 @@ class Coordinates(Piece):
 
     width = 3
 
-    def __init__(self, config: EnergyConfig) -> None:
-        super().__init__(config)
-        extent = [config.lattice_width, config.lattice_height, config.lattice_depth]
-        half = (torch.tensor(extent, dtype=torch.float64, device="cpu") - 1).clamp_min(1) / 2
-        self.half_extent = Constant(half)
-
     def forward(self, seen: Seen) -> Tensor:
         """(F, 3)."""
-        return seen.position / self.half_extent.like(seen.position) - 1
+        return seen.position / seen.state.lattice.half_extent.like(seen.position) - 1
+
+
+@PIECES.register("relative")
+class Relative(Piece):
+    """Where the flow stands in its site's patch, and how near the four borders are: the same in a face of any size.
+
+    The offset from the site's node is in halves of a site spacing, the distance to each border in sites, at most 2.
+    """
+
+    width = 6
+
+    def forward(self, seen: Seen) -> Tensor:
+        """(F, 6): offset along x and y; distance to the left, lower, right and upper border."""
+        lattice, position = seen.state.lattice, seen.position
+        spacing, across = lattice.spacing.like(position), position[:, :2]
+        node = lattice.launch.like(position)[:, :2].index_select(0, seen.state.site)
+        before, after = across / spacing, (lattice.last.like(position)[:2] - across) / spacing
+        return torch.cat((2 * (across - node) / spacing, torch.cat((before, after), dim=1).clamp_max(2)), dim=1)
 
 
 @PIECES.register("energy")
@@ -115,22 +126,28 @@ class Neighbours(Piece):
     def __init__(self, config: EnergyConfig) -> None:
         super().__init__(config)
         self.width = 9 * (config.energy_dim + 1)
-        table = neighbour_table(*config.sites)
-        self.around = Constant(table.flatten())
-        self.inside = Constant((table < config.num_sites).double())  # (S, 9) 1 where a neighbour lies on the face
 
     def forward(self, seen: Seen) -> Tensor:
         """(B, S, 9 (C + 1))."""
         batch, sites, width = seen.state.columns.shape
         padded = F.pad(seen.state.columns, (0, 0, 0, 1))  # one column of zeros, which stands for "beyond the face"
-        return padded.index_select(1, self.around.like(padded)).view(batch, sites, 9 * width)
+        around = seen.state.lattice.around.like(padded).flatten()
+        return padded.index_select(1, around).view(batch, sites, 9 * width)
 
 
-def neighbour_table(columns: int, rows: int) -> Tensor:
-    """(S, 9) int64: the sites around each site, row by row, itself in the middle; S stands for "beyond the face"."""
-    sites = torch.arange(columns * rows, device="cpu").view(1, 1, rows, columns).double()
-    padded = F.pad(sites, (1, 1, 1, 1), value=float(columns * rows))
-    return F.unfold(padded, kernel_size=3)[0].T.long().contiguous()
+@PIECES.register("recall")
+class Recall(Piece):
+    """What entered at the column where the flow stands: the part of the input embedding, perceived at every step."""
+
+    of = "site"
+
+    def __init__(self, config: EnergyConfig) -> None:
+        super().__init__(config)
+        self.width = config.energy_dim
+
+    def forward(self, seen: Seen) -> Tensor:
+        """(B, S, C)."""
+        return seen.state.entered
 
 
 def look_up(piece: Piece, table: Tensor, state: LatticeState) -> Tensor:

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from ..config import PIECES, EnergyConfig
 from .constants import seeded_start
 from .flows import LatticeState
-from .perceived import Piece, Seen, look_up, neighbour_table
+from .neighbourhood import neighbour_table
+from .perceived import Piece, Seen, look_up
 
 
 class SimpleNeuron(nn.Module):

@@ -16,8 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..energy_carrier import GATE_START, CarrierOutput, EnergyCarrier
+from ..energy_carrier import CarrierOutput, EnergyCarrier
 from ..energy_lattice import EnergyLattice
+from ..energy_rules import Gated, ToColumn, ToOrigin
+from ..flows import Place
 from ..movers import MOVE_SCALE, SHORTEST_STRIDE, FreeMover, StraightMover
 from .gru_step import differentiate_equations, needs_equations
 from .weights import is_watched
@@ -30,36 +32,42 @@ class Acts:
     channels: int  # C
     mover: int  # M: 3 free, 1 straight
     children: int  # K
+    gate_start: float  # what is added to the gate
+    relaxes: bool  # whether the energies relax towards others
     spacing: Tensor | None  # (2, 1) cells of a site spacing along x and y; None where nobody moves sideways
     bias: float  # of the stride
     max_jump: int | None
     equation: Callable[..., tuple[Tensor, Tensor, Tensor]]
 
 
-def acts_of(carrier: EnergyCarrier, like: Tensor) -> Acts | None:
-    """How this carrier acts, on the device and in the dtype of positions `like`.
+def acts_of(carrier: EnergyCarrier, place: Place) -> Acts | None:
+    """How this carrier acts, on the device and in the dtype of the positions of `place`.
 
-    None with a mover of one's own, or one that is watched: it is called as a module.
+    None with a mover or an energy rule of one's own, or a mover that is watched: they are called as they are.
     """
-    mover, config = carrier.mover, carrier.mover.config
-    if is_watched(mover):
+    mover, rule, lattice, config = carrier.mover, carrier.rule, place.lattice, place.lattice.config
+    if is_watched(mover) or type(rule) not in (Gated, ToColumn, ToOrigin):
         return None
     if type(mover) is FreeMover:
-        spacing = mover.spacing.like(like).unsqueeze(1)
+        spacing = lattice.spacing.like(place.position).unsqueeze(1)
     elif type(mover) is StraightMover:
         spacing = None
     else:
         return None
     shortest = max(config.initial_jump - 1.0, SHORTEST_STRIDE)
 
-    def equation(heads: Tensor, energy: Tensor, position: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        output = carrier.act(heads, energy, position)
+    def equation(
+        heads: Tensor, energy: Tensor, position: Tensor, toward: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        output = carrier.act(heads, energy, Place(position, lattice, toward))
         return output.energy_value, output.next_position, output.spawn_shares
 
     return Acts(
         carrier.config.energy_dim,
         mover.width,
         carrier.config.max_children,
+        rule.gate_start,
+        rule.relaxes,
         spacing,
         math.log(math.expm1(shortest)),
         config.max_jump,
@@ -67,26 +75,32 @@ def acts_of(carrier: EnergyCarrier, like: Tensor) -> Acts | None:
     )
 
 
-def decide(carrier: EnergyCarrier, acts: Acts | None, top: Tensor, energy: Tensor, position: Tensor) -> CarrierOutput:
+def decide(carrier: EnergyCarrier, acts: Acts | None, top: Tensor, energy: Tensor, place: Place) -> CarrierOutput:
     """As `EnergyCarrier.decide`."""
     if acts is None:
-        return carrier.decide(top, energy, position)
+        return carrier.decide(top, energy, place)
     heads = carrier.heads(carrier.norm(top)).to(energy.dtype)
-    energy_value, next_position, shares = Act.apply(heads, energy, position, acts)  # type: ignore[misc]
+    found = Act.apply(heads, energy, place.position, place.toward, acts)
+    energy_value, next_position, shares = found  # type: ignore[misc]
     return carrier.output_of(energy_value, next_position, shares)
 
 
 class Act(torch.autograd.Function):
-    """(F, 2 C + M + K) heads, (F, C) energies and (F, 3) positions to the new energies, the wanted positions and the
-    children's shares.
+    """(F, 2 C + M + K) heads, (F, C) energies, (F, 3) positions and, with a rule that has them, (F, C) energies that
+    those relax towards, to the new energies, the wanted positions and the children's shares.
     """
 
     @staticmethod
-    def forward(ctx: Any, heads: Tensor, energy: Tensor, position: Tensor, acts: Acts) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        ctx: Any, heads: Tensor, energy: Tensor, position: Tensor, toward: Tensor | None, acts: Acts
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Keeps the gate, the shares, and the wish along z."""
         channels, moves = acts.channels, 2 * acts.channels + acts.mover
-        gate = torch.add(heads[:, :channels], GATE_START).sigmoid_()
-        energy_value = torch.addcmul(heads[:, channels : 2 * channels], gate, energy)
+        gate, delta = torch.add(heads[:, :channels], acts.gate_start).sigmoid_(), heads[:, channels : 2 * channels]
+        if toward is None:
+            energy_value = torch.addcmul(delta, gate, energy)
+        else:
+            energy_value = torch.lerp(toward + delta, energy, gate)
         next_position = _along_axes(position)
         move = heads[:, 2 * channels : moves].t().to(position.dtype)
         wish = torch.add(acts.bias, move[-1], alpha=MOVE_SCALE)
@@ -95,7 +109,7 @@ class Act(torch.autograd.Function):
         if acts.spacing is not None:
             next_position[:2].addcmul_(move[:2], acts.spacing, value=MOVE_SCALE)
         shares = torch.sigmoid(heads[:, moves:]).div_(acts.children + 1) if acts.children else heads[:, moves:].clone()
-        ctx.save_for_backward(heads, energy, position, gate, wish, shares)
+        ctx.save_for_backward(heads, energy, position, toward, gate, wish, shares)
         ctx.acts = acts
         ctx.set_materialize_grads(False)
         return energy_value, next_position.t(), shares
@@ -104,20 +118,26 @@ class Act(torch.autograd.Function):
     def backward(
         ctx: Any, to_value: Tensor | None, to_next: Tensor | None, to_shares: Tensor | None
     ) -> tuple[Tensor | None, ...]:
-        """Gradients of heads, energies and positions."""
-        heads, energy, position, gate, wish, shares = ctx.saved_tensors
+        """Gradients of heads, energies, positions, and of what the energies relax towards."""
+        heads, energy, position, toward, gate, wish, shares = ctx.saved_tensors
         acts: Acts = ctx.acts
         if needs_equations(to_value, to_next, to_shares):
             gradients = (to_value, to_next, to_shares)
-            return *differentiate_equations(acts.equation, (heads, energy, position), gradients), None
+            return *differentiate_equations(acts.equation, (heads, energy, position, toward), gradients), None
         channels, moves = acts.channels, 2 * acts.channels + acts.mover
-        to_heads, to_energy = torch.empty_like(heads), None
+        to_heads, to_energy, to_toward = torch.empty_like(heads), None, None
         if to_value is None:
             to_heads[:, : 2 * channels].zero_()
-        else:
+        elif toward is None:
             to_heads[:, channels : 2 * channels] = to_value
             to_energy = to_value * gate
             torch.mul(to_energy, energy, out=to_heads[:, :channels]).addcmul_(to_heads[:, :channels], gate, value=-1)
+        else:
+            to_energy = to_value * gate
+            to_toward = to_value - to_energy
+            to_heads[:, channels : 2 * channels] = to_toward
+            torch.sub(energy, toward, out=to_heads[:, :channels]).sub_(heads[:, channels : 2 * channels])
+            to_heads[:, :channels].mul_(gate).mul_(to_toward)
         if to_next is None:
             to_heads[:, 2 * channels : moves].zero_()
         else:
@@ -132,7 +152,7 @@ class Act(torch.autograd.Function):
                 to_heads[:, moves:].zero_()
             else:
                 to_heads[:, moves:] = to_shares * shares * (1 - shares * (acts.children + 1))
-        return to_heads, to_energy, to_next, None
+        return to_heads, to_energy, to_next, to_toward, None
 
 
 class Settle(torch.autograd.Function):

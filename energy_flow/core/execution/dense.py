@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..energy_carrier import CarrierOutput, EnergyCarrier
+from ..flows import Place
 from ..gru import gru_step
 from ..simple_neuron import SimpleNeuron, gelu
 from .acting import Acts, acts_of, decide
@@ -26,10 +27,10 @@ MOST_VARIANTS = 64  # compiled forms in one process: launch or not, gradients or
 
 
 def call_modules(
-    neuron: nn.Module, carrier: nn.Module, features: Tensor, energy: Tensor, position: Tensor, hidden: Tensor
+    neuron: nn.Module, carrier: nn.Module, features: Tensor, energy: Tensor, place: Place, hidden: Tensor
 ) -> Update:
     """Neuron and carrier as the modules they are, over (F, P) features."""
-    return carrier(neuron(features), energy, hidden, position)
+    return carrier(neuron(features), energy, hidden, place)
 
 
 def gathered_layer(features: Tensor, weights: DenseWeights) -> Tensor:
@@ -59,16 +60,16 @@ class FusedForms:
         self._acts: Acts | None = None
         self._asked = False
 
-    def from_first_layer(self, first: Tensor, energy: Tensor, position: Tensor, hidden: Tensor | None) -> Update:
+    def from_first_layer(self, first: Tensor, energy: Tensor, place: Place, hidden: Tensor | None) -> Update:
         """From (F, H) the neuron's first layer on; `hidden` is (L, F, N), or None for zeros."""
         hidden = None if hidden is None else hidden.to(self.weights.dtype)
         states, top = written_out_step(self._inputs(first, energy), hidden, self.weights.layers)
-        return self._decide(top, energy, position), states
+        return self._decide(top, energy, place), states
 
-    def in_pool(self, step: Any, first: Tensor, energy: Tensor, position: Tensor, _: None) -> Update:
+    def in_pool(self, step: Any, first: Tensor, energy: Tensor, place: Place, _: None) -> Update:
         """The same without gradients, the states being advanced by a pool's `step`."""
         states, top = step(self._inputs(first, energy))
-        return self._decide(top, energy, position), states
+        return self._decide(top, energy, place), states
 
     def _inputs(self, first: Tensor, energy: Tensor) -> Tensor:
         if self.weights.project is not None:
@@ -77,10 +78,10 @@ class FusedForms:
         assert isinstance(signal, Tensor)
         return signal
 
-    def _decide(self, top: Tensor, energy: Tensor, position: Tensor) -> CarrierOutput:
+    def _decide(self, top: Tensor, energy: Tensor, place: Place) -> CarrierOutput:
         if not self._asked:
-            self._asked, self._acts = True, acts_of(self.carrier, position)
-        return decide(self.carrier, self._acts, top, energy, position)
+            self._asked, self._acts = True, acts_of(self.carrier, place)
+        return decide(self.carrier, self._acts, top, energy, place)
 
 
 def plain_update(
@@ -89,20 +90,20 @@ def plain_update(
     weights: DenseWeights | None,
     features: Tensor,
     energy: Tensor,
-    position: Tensor,
+    place: Place,
     hidden: Tensor | None,
 ) -> Update:
     """The equations alone, for the compiler, which writes kernels and backward pass itself."""
     if weights is None:
         assert hidden is not None  # modules take states as they are
-        return call_modules(neuron, carrier, features, energy, position, hidden)
+        return call_modules(neuron, carrier, features, energy, place, hidden)
     inputs = carrier_inputs(gathered_layer(features, weights), energy, weights)
     if hidden is None:
         shape = len(weights.layers), inputs.shape[0], weights.layers[0].weight_hh.shape[1]
         states, top = gru_step(inputs, inputs.new_zeros(shape), list(weights.layers))
     else:
         states, top = gru_step(inputs, hidden.to(weights.dtype), list(weights.layers))
-    return carrier.decide(top, energy, position), states
+    return carrier.decide(top, energy, place), states
 
 
 @cache

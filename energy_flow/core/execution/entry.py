@@ -19,7 +19,7 @@ def as_rows(embeddings: Any, width: int, weight: Tensor) -> Tensor:
     """Embeddings in the dtype and on the device of the model, with their gradient where they have one.
 
     Args:
-        embeddings: (B, width), a tensor or an array.
+        embeddings: (B, width), or (B, S, width / S) site by site; a tensor or an array.
         width: that the model expects.
         weight: of the model.
 
@@ -27,6 +27,7 @@ def as_rows(embeddings: Any, width: int, weight: Tensor) -> Tensor:
         ValueError: another shape, no row, or numbers that are not floating.
     """
     rows = embeddings if isinstance(embeddings, Tensor) else torch.as_tensor(embeddings)
+    rows = rows.flatten(1) if rows.dim() == 3 else rows
     if rows.dim() != 2 or rows.shape[1] != width or rows.shape[0] == 0:
         raise ValueError(
             f"embeddings has shape {tuple(rows.shape)}; the model expects (rows, {width}) with at least one row"

@@ -17,12 +17,12 @@ from torch.utils.checkpoint import checkpoint
 
 from ..energy_carrier import CarrierOutput, EnergyCarrier
 from ..energy_lattice import EnergyLattice
-from ..flows import ARRIVED, MOVING, Counts, Flows
+from ..flows import ARRIVED, MOVING, Counts, Flows, Place
 from ..simple_neuron import SimpleNeuron
 from .acting import Settle
 from .dense import FusedForms, Update, call_modules, compiled_update, gathered_layer
 from .entry import numbers_of, transforms_active
-from .first_layer import FEW, FirstLayer, layout_of
+from .first_layer import FEW, FirstLayer, layout_of, recalled_product
 from .plan import Execution
 from .pool import FlowPool
 from .regroup import RegroupHidden, Regrouping, group_rows
@@ -60,6 +60,7 @@ class Executor:
         self._at_home: Flows | None = None  # flows that are known to stand at home, in the order of the launch
         self._home: Tensor | None = None  # (F, 2) where they stand
         self._was_home = False  # those of the step that is being taken
+        self._recalled: tuple[Tensor, Tensor | None] | None = None  # what entered, and what it gives to the first layer
 
     def begin(self, launched: Flows, as_written: bool) -> None:
         """A run begins.
@@ -91,14 +92,20 @@ class Executor:
         hidden = None if flows.hidden is self._at_rest else flows.hidden
         in_pool = self._pool is not None and (hidden is None or self._pool.holds(hidden))
         first, more = self._first_layer(flows)
+        toward = self._toward(flows)
         if in_pool:
             assert self._pool is not None
             step: Any = partial(self._pool.step, at_rest=hidden is None)
             run, states = partial(self._forms.in_pool, step), None
         else:
             run, states = self._forms.from_first_layer, hidden
-        energy, position, states = _pad(more, flows.energy, flows.position, states)
-        return _cut(more, *self._keep_or_not(lambda *inputs: run(first(), *inputs), energy, position, states))
+        energy, position, toward, states = _pad(more, flows.energy, flows.position, toward, states)
+        place = Place(position, self.lattice, toward)
+        return _cut(more, *self._keep_or_not(lambda *inputs: run(first(), *inputs), energy, place, states))
+
+    def stand_at_home(self, flows: Flows) -> bool:
+        """Whether it is known that nobody died, was born or left home since the launch."""
+        return flows is self._at_home
 
     def settle(self, position: Tensor) -> Tensor:
         """As `EnergyLattice.settle`."""
@@ -155,8 +162,22 @@ class Executor:
         if more or few or columns is None or not self._own_lattice:
             return lambda: gathered_layer(_pad(more, self._features(flows))[0], weights), more
         layout = layout_of(columns, self.lattice, self.neuron, flows, self._was_home)
-        inputs = (flows.energy, flows.position, weights.perceive, weights.perceive_bias, layout)
+        recalled = self._recalled_product(flows, weights.perceive, columns)
+        inputs = (flows.energy, flows.position, weights.perceive, weights.perceive_bias, recalled, layout)
         return lambda: FirstLayer.apply(*inputs), 0  # type: ignore[return-value]
+
+    def _recalled_product(self, flows: Flows, weight: Tensor, columns: dict[str, slice]) -> Tensor | None:
+        """What entered, multiplied once for all steps."""
+        if self._recalled is None or self._recalled[0] is not flows.entered:
+            self._recalled = flows.entered, recalled_product(flows.entered, weight, columns)
+        return self._recalled[1]
+
+    def _toward(self, flows: Flows) -> Tensor | None:
+        """What the energies relax towards, with a rule that has it."""
+        rule = getattr(self.carrier, "rule", None)
+        if rule is None or not rule.relaxes:
+            return None
+        return rule.toward(flows, None if self._was_home else self.lattice.site_of(flows.position))
 
     def _features(self, flows: Flows) -> Tensor:
         return self.neuron.compute_features(flows.position, flows.energy, self.lattice.perceive(flows))
@@ -166,14 +187,16 @@ class Executor:
         at_rest = flows.hidden is self._at_rest and self._forms is not None
         more = self.how.padded(flows.size) - flows.size
         states = None if at_rest else flows.hidden
-        features, energy, position, states = _pad(more, self._features(flows), flows.energy, flows.position, states)
+        rows = self._features(flows), flows.energy, flows.position, self._toward(flows), states
+        features, energy, position, toward, states = _pad(more, *rows)
+        place = Place(position, self.lattice, toward)
         if not self.how.compiled or self._transformed:
             run = partial(call_modules, self.neuron, self.carrier)
         else:
-            let_rows_vary(features, energy, position, states)
+            let_rows_vary(features, energy, position, states, toward)
             weights = None if self._forms is None else self._forms.weights
             run = partial(compiled_update(self.how.graphed), self.neuron, self.carrier, weights)
-        return _cut(more, *self._keep_or_not(run, features, energy, position, states))
+        return _cut(more, *self._keep_or_not(run, features, energy, place, states))
 
     def _keep_or_not(self, run: Any, *arguments: Any) -> Update:
         if self.how.checkpointed and torch.is_grad_enabled() and not self._transformed:
@@ -190,9 +213,11 @@ def gather_sharded(carrier: nn.Module) -> None:
         unshard()
 
 
-def let_rows_vary(features: Tensor, energy: Tensor, position: Tensor, hidden: Tensor | None) -> None:
+def let_rows_vary(
+    features: Tensor, energy: Tensor, position: Tensor, hidden: Tensor | None, toward: Tensor | None
+) -> None:
     """Tell the compiler that the number of rows is a variable, so that it compiles once for all."""
-    for rows in (features, energy, position):
+    for rows in (features, energy, position, *([] if toward is None else [toward])):
         torch._dynamo.mark_dynamic(rows, 0)
     if hidden is not None:
         torch._dynamo.mark_dynamic(hidden, 1)

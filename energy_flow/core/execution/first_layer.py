@@ -2,7 +2,8 @@
 
 The layer is linear. So a piece that is a table of sites or of samples is multiplied as a table, and the flows look up
 their rows of the product: the neighbours of a site are gathered once, not once for every flow. Where every flow stands
-at home there is nothing to add up and nothing to look up.
+at home there is nothing to add up and nothing to look up. What entered never changes, so its product is made once for
+all steps of a run (`recalled`).
 
 Shapes: `B` samples, `F` rows, `S` sites (`across` x `down`), `C` energy channels, `w` = C + 1, `H` the neuron's hidden
 width.
@@ -20,12 +21,19 @@ from torch import Tensor
 
 from ..energy_lattice import EnergyLattice
 from ..flows import Flows
-from ..perceived import Coordinates, Energy, Neighbours, Sample, Site
+from ..perceived import Coordinates, Energy, Neighbours, Recall, Sample, Site
 from ..simple_neuron import SimpleNeuron
 from .gru_step import differentiate_equations, needs_equations
 from .weights import is_watched
 
-KNOWN = {Coordinates: "coordinates", Energy: "energy", Neighbours: "neighbours", Sample: "sample", Site: "site"}
+KNOWN = {
+    Coordinates: "coordinates",
+    Energy: "energy",
+    Neighbours: "neighbours",
+    Recall: "recall",
+    Sample: "sample",
+    Site: "site",
+}
 FEW = 0.7  # share of live flows per site below which every flow has its own row of features made: less work
 CENTRE = 4  # of the nine columns around a site, itself
 
@@ -66,50 +74,74 @@ def layout_of(
     """How these flows relate to the sites of this lattice."""
     config = lattice.config
     place = None if at_home else flows.sample * config.num_sites + lattice.site_of(flows.position)
-    half = [one.half_extent.like(flows.position) for one in neuron.perceived if isinstance(one, Coordinates)]
 
-    def equation(energy: Tensor, position: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor]:
-        state = lattice.perceive(flows._replace(energy=energy, position=position))
-        return (F.linear(neuron.compute_features(position, energy, state).to(weight.dtype), weight, bias),)
+    def equation(
+        energy: Tensor, position: Tensor, weight: Tensor, bias: Tensor, recalled: Tensor | None
+    ) -> tuple[Tensor]:
+        nothing = flows.entered.detach() * 0  # what is recalled is given
+        state = lattice.perceive(flows._replace(energy=energy, position=position, entered=nothing))
+        first = F.linear(neuron.compute_features(position, energy, state).to(weight.dtype), weight, bias)
+        if recalled is None:
+            return (first,)
+        return (first + (recalled if place is None else recalled.index_select(0, place)),)
 
-    extent = half[0] if half else flows.mass
-    around = [one.inside.like(flows.mass) for one in neuron.perceived if isinstance(one, Neighbours)]
-    inside = around[0] if around else flows.mass
+    extent, inside = lattice.half_extent.like(flows.position), lattice.inside.like(flows.mass)
     return Layout(columns, config.sites, flows.batch, extent, flows.mass, inside, place, equation)
 
 
+def recalled_product(entered: Tensor, weight: Tensor, columns: dict[str, slice]) -> Tensor | None:
+    """(B S, H) what the energies that entered (B, S, C) give to the layer; None where they are not perceived."""
+    if "recall" not in columns:
+        return None
+    return F.linear(entered.flatten(0, 1).to(weight.dtype), weight[:, columns["recall"]])
+
+
 class FirstLayer(torch.autograd.Function):
-    """(F, C) energies and (F, 3) positions, the weight (H, P) and its bias (H,) to (F, H)."""
+    """(F, C) energies and (F, 3) positions, the weight (H, P), its bias (H,), and (B S, H) what `recalled_product` gave
+    or None, to (F, H).
+    """
 
     @staticmethod
-    def forward(ctx: Any, energy: Tensor, position: Tensor, weight: Tensor, bias: Tensor, layout: Layout) -> Tensor:
+    def forward(
+        ctx: Any,
+        energy: Tensor,
+        position: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        recalled: Tensor | None,
+        layout: Layout,
+    ) -> Tensor:
         """Keeps the tables, and what they were divided by."""
         tables, part = _tables_of(energy, layout), _Parts(weight, layout)
         by_site = _product_of_tables(tables, part, bias, layout)
+        if recalled is not None:
+            by_site = by_site + recalled.view(layout.batch, layout.sites, -1)
         rows = by_site.flatten(0, 1)
         if layout.place is not None:
             rows = rows.index_select(0, layout.place)
-        elif part.neighbours is None:
+        elif part.neighbours is None and recalled is None:
             rows = rows.clone()  # it may be the bias itself, and is added to below
         if part.energy is not None:
             rows.addmm_(energy.to(weight.dtype), part.energy.t())
         if part.coordinates is not None:
             rows.addmm_(_coordinates(position, layout, weight.dtype), part.coordinates.t())
-        ctx.save_for_backward(energy, position, weight, bias, part.kernel, *tables)
+        ctx.save_for_backward(energy, position, weight, bias, recalled, part.kernel, *tables)
         ctx.layout = layout
         return rows
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of energies, positions, weight and bias; mass has none."""
-        energy, position, weight, bias, kernel, *tables = ctx.saved_tensors
+        """Gradients of energies, positions, weight, bias and what was recalled; mass has none."""
+        energy, position, weight, bias, recalled, kernel, *tables = ctx.saved_tensors
         layout: Layout = ctx.layout
         if needs_equations(gradient):
-            inputs = (energy, position, weight, bias)
+            inputs = (energy, position, weight, bias, recalled)
             return *differentiate_equations(layout.equation, inputs, (gradient,)), None
         part = _Parts(weight, layout, kernel)
         to_weight = torch.empty_like(weight)
         to_part = {name: to_weight[:, columns] for name, columns in layout.columns.items()}
+        if "recall" in to_part:
+            to_part["recall"].zero_()  # it comes through what was recalled
         to_rows = gradient
         if layout.place is not None:
             to_rows = gradient.new_zeros(layout.batch * layout.sites, gradient.shape[1])
@@ -131,7 +163,7 @@ class FirstLayer(torch.autograd.Function):
             )  # (3, F): products of three rows, not of three columns
             to_position = to_axes.to(position.dtype).t() / layout.half_extent
             to_part["coordinates"].copy_(torch.mm(_coordinates(position, layout, weight.dtype).t(), gradient).t())
-        return to_energy, to_position, to_weight, gradient.sum(0), None
+        return to_energy, to_position, to_weight, gradient.sum(0), None if recalled is None else to_rows, None
 
 
 class _Tables(NamedTuple):

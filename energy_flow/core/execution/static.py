@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ..energy_carrier import CarrierOutput
 from ..energy_lattice import mean_by_mass
-from ..flows import LatticeState, level_of
+from ..flows import Flows, LatticeState, Place, level_of
 from ..splitting import keep_rest
 
 if TYPE_CHECKING:
@@ -34,8 +34,10 @@ class Slots(NamedTuple):
     position: Tensor  # (F, 3)
     hidden: Tensor  # (L, F, N)
     flow_id: Tensor  # (B, M) int64
+    origin: Tensor  # (F,) int64
     newborn: Tensor  # (B, M) bool, started in the step before
     next_id: Tensor  # (B, 1) int64
+    entered: Tensor  # (B, S, C)
 
 
 class Starts(NamedTuple):
@@ -89,8 +91,10 @@ class StaticForm(nn.Module):
             position=F.pad(flows.position.unflatten(0, (batch, sites)), (0, 0, 0, more)).flatten(0, 1),
             hidden=F.pad(hidden, (0, 0, 0, more)).flatten(1, 2),
             flow_id=flow_id,
+            origin=flow_id.flatten(),
             newborn=torch.zeros_like(flow_id, dtype=torch.bool),
             next_id=flows.next_id.unsqueeze(1),
+            entered=flows.entered,
         )
 
     def _step(self, slots: Slots) -> tuple[Slots, Tensor]:
@@ -100,7 +104,8 @@ class StaticForm(nn.Module):
         alive = slots.alive.flatten()
         state = self._perceive(slots)
         signal = neuron(neuron.compute_features(slots.position, slots.energy, state))
-        output, hidden = processor.carrier(signal, slots.energy, slots.hidden, slots.position)
+        place = Place(slots.position, lattice, self._toward(slots, state))
+        output, hidden = processor.carrier(signal, slots.energy, slots.hidden, place)
         starts = self._starts(slots, output)
         energy, mass = keep_rest(output.energy_value, slots.mass, output.spawn_shares, starts.accepted)
         position = lattice.settle(output.next_position)
@@ -125,7 +130,28 @@ class StaticForm(nn.Module):
         held = torch.where(slots.alive.view(-1, 1), held, 0.0)
         sums = lattice.sum_per_site(held, sample, site, batch)
         age = (~slots.newborn).flatten().long()
-        return LatticeState(site, sample, slots.mass, age, mean_by_mass(sums), lattice.mean_of_sample(sums))
+        means = mean_by_mass(sums), lattice.mean_of_sample(sums)
+        return LatticeState(site, sample, slots.mass, age, *means, slots.entered, lattice)
+
+    def _toward(self, slots: Slots, state: LatticeState) -> Tensor | None:
+        rule, flow_id = self.processor.carrier.rule, slots.flow_id.flatten()
+        if not rule.relaxes:
+            return None
+        next_id, lost = slots.next_id.squeeze(1), torch.full_like(flow_id, -1)
+        flows = Flows(
+            energy=slots.energy,
+            mass=slots.mass,
+            position=slots.position,
+            hidden=slots.hidden,
+            sample=state.sample,
+            flow_id=flow_id,
+            parent_id=lost,
+            age=state.age,
+            origin=slots.origin,
+            next_id=next_id,
+            entered=slots.entered,
+        )
+        return rule.toward(flows, state.site)
 
     def _read(
         self, energy: Tensor, mass: Tensor, position: Tensor, arrives: Tensor, sample: Tensor, batch: int
@@ -178,8 +204,10 @@ class StaticForm(nn.Module):
             position=torch.where(column, before.position.index_select(0, parent), moved.position),
             hidden=torch.where(column, states, moved.hidden),
             flow_id=torch.where(starts.takes, starts.flow_id, moved.flow_id),
+            origin=torch.where(takes, before.origin.index_select(0, parent), moved.origin),
             newborn=starts.takes,
             next_id=moved.next_id + starts.takes.sum(1, keepdim=True),
+            entered=moved.entered,
         )
 
 
