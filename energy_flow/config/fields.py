@@ -51,8 +51,8 @@ class EnergyFields:
     """The faces: local (each site gets its own chunk of the embedding), mixed (a random view of the whole), tied (its
     own chunk, through one pair of matrices that all sites share), or a face of your own."""
     energy_rule: str = "gated"
-    """How a step changes the energy: gated (a gate's share of it, and what the carrier adds), column (it relaxes to what
-    entered where the flow stands, changed by the carrier), origin (to what the flow was launched with), or your own."""
+    """How a step changes the energy: gated (a gate's share of it, and what the carrier adds), column (it relaxes to
+    what entered where the flow stands, changed by the carrier), origin (to what it was launched with), or your own."""
     gate_start: float | None = None
     """What is added to the gate of an untrained carrier; null is the rule's own: 5 gated, 0 the others."""
     learn_faces: bool = True

@@ -51,10 +51,10 @@ class FreeMover(Mover):
 
     def forward(self, head: Tensor, place: Place) -> Tensor:
         """(F, 3) numbers of the head to (F, 3) cells."""
-        position, lattice = place.position, place.lattice
+        position = place.position
         move = head.to(position.dtype) * MOVE_SCALE
-        sideways = move[:, :2] * lattice.spacing.like(position)
-        return position + torch.cat((sideways, stride_of(move[:, 2:], lattice.config)), dim=1)
+        sideways = move[:, :2] * place.lattice.spacing.like(position)
+        return position + torch.cat((sideways, stride_of(move[:, 2:], self.config)), dim=1)
 
 
 @MOVERS.register("straight")
@@ -67,7 +67,7 @@ class StraightMover(Mover):
     def forward(self, head: Tensor, place: Place) -> Tensor:
         """(F, 1) numbers of the head to (F, 3) cells."""
         position = place.position
-        stride = stride_of(head.to(position.dtype) * MOVE_SCALE, place.lattice.config)
+        stride = stride_of(head.to(position.dtype) * MOVE_SCALE, self.config)
         return torch.cat((position[:, :2], position[:, 2:] + stride), dim=1)
 
 

@@ -45,7 +45,7 @@ def acts_of(carrier: EnergyCarrier, place: Place) -> Acts | None:
 
     None with a mover or an energy rule of one's own, or a mover that is watched: they are called as they are.
     """
-    mover, rule, lattice, config = carrier.mover, carrier.rule, place.lattice, place.lattice.config
+    mover, rule, lattice, config = carrier.mover, carrier.rule, place.lattice, carrier.mover.config
     if is_watched(mover) or type(rule) not in (Gated, ToColumn, ToOrigin):
         return None
     if type(mover) is FreeMover:
