@@ -65,7 +65,8 @@ class Train(ModelOptions):
     """.json or .yaml file with fields of the configuration"""
     data: str = SHIPPED
     """shipped, a pair-set folder, a .safetensors file, or a task (identity, rotation, conditional-permutation,
-    deep-teacher, sudoku-4, digits, or one that you registered)"""
+    deep-teacher, sudoku-4, digits, maze, flood, sudoku-6, delivery, chain-parity, chain-s5, or one
+    that you registered)"""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps"""
     run: tyro.conf.OmitArgPrefixes[RunOptions] = field(default_factory=RunOptions)

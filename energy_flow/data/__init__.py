@@ -1,18 +1,21 @@
 """Pairs of embeddings: the shipped set, tasks in an open registry, files."""
 
-from .pairs import PairData, PairSet, TextBank
+from .pairs import PairData, PairSet, SizedPairs, TextBank
 from .shipped import load_shipped
 from .sources import load_data
-from .tasks import TASKS, Task, build_task, make_task
+from .tasks import TASKS, Sizes, Task, build_task, make_split, make_task
 
 __all__ = [
     "TASKS",
     "PairData",
     "PairSet",
+    "SizedPairs",
+    "Sizes",
     "Task",
     "TextBank",
     "build_task",
     "load_data",
     "load_shipped",
+    "make_split",
     "make_task",
 ]

@@ -2,14 +2,15 @@
 
 Files: `inputs.npy` (N, E) and `targets.npy` (N, T) float32, `split.npy` (N,) uint8, `manifest.json`; where there are
 texts, `rows.jsonl` with id and texts; where the targets' bank is given, `candidates.npy` (V, T) and
-`candidates.jsonl`. A folder without a manifest is not finished.
+`candidates.jsonl`. A folder without a manifest is not finished. A set of several sizes is a folder of such folders, one
+for each size, such as `5x5`; its own manifest names them.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ import torch
 from torch import Tensor
 
 from ..utils.files import replace_file, sha256_of
-from .pairs import PairData, PairSet, TextBank
-from .stored_rows import IN_MEMORY, Rows, open_npy, select_rows
+from .pairs import PairData, PairSet, Size, TextBank, pairs_of, parts_of
+from .stored_rows import IN_MEMORY, Rows, chunks, open_npy, select_rows
 
 INPUTS, TARGETS, SPLIT, ROWS, MANIFEST = "inputs.npy", "targets.npy", "split.npy", "rows.jsonl", "manifest.json"
 CANDIDATES, CANDIDATE_TEXTS = "candidates.npy", "candidates.jsonl"
@@ -72,9 +73,7 @@ def write_pair_folder(
     Raises:
         ValueError: the folder holds something, or the blocks are more or fewer rows than was said.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise ValueError(f"{folder} holds files already; give a new folder")
-    folder.mkdir(parents=True, exist_ok=True)
+    _require_new(folder)
     splits: list[np.ndarray] = []
     widths: dict[str, int] = {}
     with (folder / INPUTS).open("wb") as inputs_file, (folder / TARGETS).open("wb") as targets_file:
@@ -104,23 +103,38 @@ def load_pair_folder(folder: Path, in_memory: int = IN_MEMORY) -> PairData:
         in_memory: bytes up to which a matrix is kept in memory; larger ones are read row by row.
     """
     manifest = read_manifest(folder)
-    inputs, targets = (open_npy(folder / name, in_memory) for name in (INPUTS, TARGETS))
-    split = torch.from_numpy(np.load(folder / SPLIT))
-    input_texts, target_texts = _read_texts(folder, manifest)
-
-    def part(name: str) -> PairSet:
-        rows = (split == SPLIT_NAMES.index(name)).nonzero().flatten()
-        if not len(rows):
-            raise ValueError(
-                f"{folder}: no row falls into the {name} split; give more pairs with more different targets"
-            )
-        texts = ([column[row] for row in rows.tolist()] if column else () for column in (input_texts, target_texts))
-        return PairSet(select_rows(inputs, rows), select_rows(targets, rows), *texts)
-
-    bank = _load_candidates(folder, in_memory) if CANDIDATES in manifest["sha256"] else _bank(target_texts, targets)
-    encoders = (manifest["input_encoder"], manifest["target_encoder"]) if input_texts and target_texts else None
-    parts = (part(name) for name in SPLIT_NAMES)
+    if "sizes" in manifest:
+        return _load_sizes(folder, manifest, in_memory)
+    inputs, targets = _open_matrices(folder, in_memory)
+    texts = _read_texts(folder, manifest)
+    parts = _require_splits(folder, _parts(folder, manifest, inputs, targets, texts))
+    bank = _load_candidates(folder, in_memory) if CANDIDATES in manifest["sha256"] else _bank(texts[1], targets)
+    encoders = (manifest["input_encoder"], manifest["target_encoder"]) if all(texts) else None
     return PairData(manifest["name"], *parts, bank=bank, encoders=encoders, task=manifest.get("task"))
+
+
+def write_data_folder(folder: Path, data: PairData, description: Mapping[str, Any]) -> dict[str, Any]:
+    """Write a data set without texts, of one size or of several, as a pair set.
+
+    Args:
+        folder: a new folder.
+        data: what is written.
+        description: as in `write_pair_folder`.
+
+    Returns:
+        the manifest.
+
+    Raises:
+        ValueError: the folder holds something, or some rows have a face and others none.
+    """
+    by_face: dict[Size | None, dict[str, PairSet]] = {}
+    for split in SPLIT_NAMES:
+        for part in parts_of(getattr(data, split)):
+            by_face.setdefault(part.face, {})[split] = part
+    if len(by_face) == 1:
+        ((face, splits),) = by_face.items()
+        return _write_size(folder, face, splits, description)
+    return _write_sizes(folder, {_known(face): splits for face, splits in by_face.items()}, description)
 
 
 def write_npy_header(file: Any, rows: int, width: int) -> None:
@@ -158,3 +172,83 @@ def _bank(texts: list[str], targets: Rows) -> TextBank | None:
     for row, text in enumerate(texts):
         first.setdefault(text, row)
     return TextBank(list(first), select_rows(targets, torch.tensor(list(first.values()))))
+
+
+def _open_matrices(folder: Path, in_memory: int) -> tuple[Rows, Rows]:
+    return open_npy(folder / INPUTS, in_memory), open_npy(folder / TARGETS, in_memory)
+
+
+def _parts(
+    folder: Path, manifest: Mapping[str, Any], inputs: Rows, targets: Rows, texts: tuple[list[str], list[str]]
+) -> dict[str, PairSet]:
+    """The pairs of every split that has some."""
+    split = torch.from_numpy(np.load(folder / SPLIT))
+    face = tuple(manifest["face"]) if manifest.get("face") else None
+    parts = {}
+    for index, name in enumerate(SPLIT_NAMES):
+        rows = (split == index).nonzero().flatten()
+        if len(rows):
+            chosen = ([column[row] for row in rows.tolist()] if column else () for column in texts)
+            parts[name] = PairSet(select_rows(inputs, rows), select_rows(targets, rows), *chosen, face=face)
+    return parts
+
+
+def _require_splits(folder: Path, parts: Mapping[str, Any]) -> Iterator[Any]:
+    """What the three splits have, in their order."""
+    for name in SPLIT_NAMES:
+        if name not in parts:
+            raise ValueError(
+                f"{folder}: no row falls into the {name} split; give more pairs with more different targets"
+            )
+    return (parts[name] for name in SPLIT_NAMES)
+
+
+def _load_sizes(folder: Path, manifest: Mapping[str, Any], in_memory: int) -> PairData:
+    found: dict[str, list[PairSet]] = {}
+    for size in manifest["sizes"]:
+        parts = _parts(folder / size, read_manifest(folder / size), *_open_matrices(folder / size, in_memory), ([], []))
+        for split, part in parts.items():
+            found.setdefault(split, []).append(part)
+    splits = _require_splits(folder, {split: pairs_of(parts) for split, parts in found.items()})
+    return PairData(manifest["name"], *splits, task=manifest.get("task"))
+
+
+def _known(face: Size | None) -> Size:
+    if face is None:
+        raise ValueError("some rows have a face and others none; give all of them one, or none")
+    return face
+
+
+def _write_size(
+    folder: Path, face: Size | None, splits: Mapping[str, PairSet], description: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Write the splits of one size."""
+    blocks = (
+        (split, inputs, targets)
+        for split, part in splits.items()
+        for inputs, targets in zip(chunks(part.inputs), chunks(part.targets), strict=True)
+    )
+    card = dict(description) | ({} if face is None else {"face": face})
+    return write_pair_folder(folder, sum(map(len, splits.values())), blocks, card)
+
+
+def _write_sizes(
+    folder: Path, by_face: Mapping[Size, Mapping[str, PairSet]], description: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Write a folder for each size, and last the manifest that names them."""
+    _require_new(folder)
+    names = {face: f"{face[0]}x{face[1]}" for face in by_face}
+    for face, splits in by_face.items():
+        _write_size(folder / names[face], face, splits, {"name": description["name"]})
+    checksums = {f"{name}/{MANIFEST}": sha256_of(folder / name / MANIFEST) for name in names.values()}
+    pairs = sum(len(part) for splits in by_face.values() for part in splits.values())
+    manifest = {"format": 1, **description, "pairs": pairs, "input_texts": False, "target_texts": False}
+    manifest |= {"sizes": list(names.values()), "sha256": checksums}
+    write_json(folder / MANIFEST, manifest)
+    return manifest
+
+
+def _require_new(folder: Path) -> None:
+    if folder.exists() and any(folder.iterdir()):
+        raise ValueError(f"{folder} holds files already; give a new folder")
+    folder.mkdir(parents=True, exist_ok=True)

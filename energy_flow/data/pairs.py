@@ -5,10 +5,12 @@ Shapes: `N` pairs, `E` input width, `T` target width, `V` texts in the bank.
 
 from __future__ import annotations
 
+import itertools
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -16,6 +18,8 @@ import torch
 from torch import Tensor
 
 from .stored_rows import Rows, chunks, host_rows, select_rows
+
+Size = tuple[int, int]  # columns and rows of the sites of a face
 
 
 @dataclass(frozen=True)
@@ -28,15 +32,17 @@ class PairSet:
         targets: (N, T) float32, likewise.
         input_texts: N texts, or none at all.
         target_texts: N texts, or none at all.
+        face: columns and rows of the sites that the rows were made for, where they were made for some.
 
     Raises:
-        ValueError: empty, unequal counts, not floating, or a row that is not finite.
+        ValueError: empty, unequal counts, not floating, a row that is not finite, or a face that is none.
     """
 
     inputs: Rows
     targets: Rows
     input_texts: Sequence[str] = ()
     target_texts: Sequence[str] = ()
+    face: Size | None = None
 
     def __post_init__(self) -> None:
         for name in ("inputs", "targets"):
@@ -50,6 +56,8 @@ class PairSet:
                 raise ValueError(
                     f"{name} has {len(texts)} texts for {len(self.inputs)} rows; give one for each row or none"
                 )
+        if self.face is not None:
+            check_size("face", self.face)
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -65,7 +73,7 @@ class PairSet:
             return [texts[int(row)] for row in rows.tolist()] if texts else []
 
         texts = chosen(self.input_texts), chosen(self.target_texts)
-        return PairSet(select_rows(self.inputs, rows), select_rows(self.targets, rows), *texts)
+        return PairSet(select_rows(self.inputs, rows), select_rows(self.targets, rows), *texts, face=self.face)
 
     def spaced(self, count: int) -> PairSet:
         """At most `count` pairs at equal distances, always the same ones: examples to look at."""
@@ -75,6 +83,114 @@ class PairSet:
         """The numbers of those pairs."""
         step = max(1, len(self) // max(1, count))
         return torch.arange(len(self))[: step * count : step]
+
+
+@dataclass(frozen=True)
+class SizedPairs:
+    """Pairs of several sizes: a part for each face. A batch has one size.
+
+    Rows are numbered through all parts: those of the first part come first, those of the second go on from there.
+
+    Attributes:
+        parts: the pairs of each size, N rows in all; their widths differ.
+        faces: columns and rows of the sites of each part, each once.
+
+    Raises:
+        ValueError: no part, more or fewer faces than parts, a face twice, or a part that was made for another face.
+    """
+
+    parts: tuple[PairSet, ...]
+    faces: tuple[Size, ...]
+
+    def __post_init__(self) -> None:
+        if not self.parts or len(self.parts) != len(self.faces):
+            raise ValueError(
+                f"{len(self.parts)} parts and {len(self.faces)} faces; give one part at least, and a face for each"
+            )
+        for part, face in zip(self.parts, self.faces, strict=True):
+            check_size("faces", face)
+            if part.face not in (None, face):
+                raise ValueError(f"faces: {face} for a part that was made for {part.face}; give each part its own face")
+        if len(set(self.faces)) < len(self.faces):
+            raise ValueError(f"faces = {self.faces}; give each face once")
+        labelled = (
+            part if part.face else replace(part, face=face) for part, face in zip(self.parts, self.faces, strict=True)
+        )
+        object.__setattr__(self, "parts", tuple(labelled))
+
+    def __len__(self) -> int:
+        return self.offsets[-1]
+
+    @property
+    def offsets(self) -> tuple[int, ...]:
+        """The number of each part's first row, and N in the end."""
+        return tuple(itertools.accumulate(map(len, self.parts), initial=0))
+
+    def batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs and targets of some rows of one part.
+
+        Args:
+            rows: (B,) int64, their numbers.
+
+        Raises:
+            ValueError: as `face_of`.
+        """
+        index = self._part_number(rows)
+        return self.parts[index].batch(rows - self.offsets[index])
+
+    def face_of(self, rows: Tensor) -> Size:
+        """The face of some rows.
+
+        Args:
+            rows: (B,) int64, their numbers.
+
+        Raises:
+            ValueError: no row, a number that no row has, or rows of several parts.
+        """
+        return self.faces[self._part_number(rows)]
+
+    def part_of(self, face: Size) -> PairSet:
+        """The pairs of one size.
+
+        Raises:
+            ValueError: there is no such part.
+        """
+        if face not in self.faces:
+            raise ValueError(f"face = {face}; there are pairs for {', '.join(map(str, self.faces))}: give one of these")
+        return self.parts[self.faces.index(face)]
+
+    def _part_number(self, rows: Tensor) -> int:
+        if not len(rows):
+            raise ValueError("rows is empty; give one row at least")
+        first, last = int(rows.min()), int(rows.max())
+        if first < 0 or last >= len(self):
+            raise ValueError(f"rows reach from {first} to {last}, and there are {len(self)}; give numbers of rows")
+        index, other = (bisect_right(self.offsets, row) - 1 for row in (first, last))
+        if index != other:
+            raise ValueError(
+                f"rows {first} and {last} are of faces {self.faces[index]} and {self.faces[other]}; "
+                "give a batch rows of one size"
+            )
+        return index
+
+
+Pairs = PairSet | SizedPairs
+
+
+def parts_of(pairs: Pairs) -> tuple[PairSet, ...]:
+    """The pairs of each size, be it one or several."""
+    return pairs.parts if isinstance(pairs, SizedPairs) else (pairs,)
+
+
+def pairs_of(parts: Sequence[PairSet]) -> Pairs:
+    """One part as it is, several with a face each as `SizedPairs`.
+
+    Raises:
+        ValueError: as `SizedPairs`.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    return SizedPairs(tuple(parts), tuple(part.face for part in parts if part.face is not None))
 
 
 class Batch:
@@ -97,7 +213,7 @@ class Batch:
 
 
 def read_ahead(
-    pairs: PairSet, batches: Sequence[Tensor], workers: int = 1, pinned: bool = False
+    pairs: Pairs, batches: Sequence[Tensor], workers: int = 1, pinned: bool = False
 ) -> Generator[Batch, None, None]:
     """The batches in their order; with workers, threads read the next ones while the caller works. Close it in the end.
 
@@ -160,7 +276,7 @@ class TextBank:
 
 @dataclass(frozen=True)
 class PairData:
-    """A data set as training wants it.
+    """A data set as training wants it. A split has one size, or several (`SizedPairs`).
 
     Attributes:
         name: what it is called.
@@ -173,12 +289,22 @@ class PairData:
     """
 
     name: str
-    train: PairSet
-    validation: PairSet
-    test: PairSet
+    train: Pairs
+    validation: Pairs
+    test: Pairs
     bank: TextBank | None = None
     encoders: tuple[str, str] | None = None
     task: str | None = None
+
+
+def check_size(name: str, face: Size) -> None:
+    """Refuse what is not columns and rows of sites.
+
+    Raises:
+        ValueError: not two whole numbers above 0.
+    """
+    if not (isinstance(face, tuple) and len(face) == 2 and all(type(count) is int and count > 0 for count in face)):
+        raise ValueError(f"{name} = {face!r}; give columns and rows of sites, such as (5, 5)")
 
 
 def check_width(name: str, rows: Rows, width: int) -> None:

@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from .pair_folder import load_pair_folder
-from .pairs import PairData, PairSet, check_embeddings
+from .pairs import PairData, PairSet, check_embeddings, parts_of
 from .shipped import SHIPPED, load_shipped
 from .stored_rows import IN_MEMORY, Rows, open_safetensors
 from .tasks import TASKS, make_task
@@ -51,10 +51,13 @@ def load_data(source: str, seed: int = 0) -> PairData:
 def data_settings(data: PairData) -> dict[str, Any]:
     """The fields of the configuration that a data set decides: its widths, and what a task needs.
 
+    Of several sizes the widths are those of the first one in training.
+
     Raises:
         ValueError: the set is that of a task which is not registered.
     """
-    widths = {"input_embedding_dim": data.train.inputs.shape[1], "output_embedding_dim": data.train.targets.shape[1]}
+    train = parts_of(data.train)[0]
+    widths = {"input_embedding_dim": train.inputs.shape[1], "output_embedding_dim": train.targets.shape[1]}
     return widths | dict(TASKS[data.task].settings if data.task else {})
 
 

@@ -1,6 +1,6 @@
 """What several tasks share: how outputs are judged, and the losses that go with it.
 
-Shapes: `N` rows, `T` target width.
+Shapes: `N` rows, `T` target width, `S` cells of a row.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from torch import Tensor
 
 REGRESSION = {"mapping": "mixed", "loss_mse": 1.0, "loss_cosine": 0.0, "loss_contrastive": 0.0}
 CLASSES = {"mapping": "local", "loss_cross_entropy": 1.0, "loss_cosine": 0.0, "loss_contrastive": 0.0}
+CELL_CLASSES = CLASSES | {"mapping": "tied"}  # a class per cell, with one site for each: every size has the same faces
 
 
 def r_squared(outputs: Tensor, targets: Tensor) -> float:
@@ -21,3 +22,13 @@ def r_squared(outputs: Tensor, targets: Tensor) -> float:
 def accuracy(outputs: Tensor, targets: Tensor) -> float:
     """Share of the rows in which the largest output is the right class; both are (N, T), the targets one-hot."""
     return float((outputs.argmax(1) == targets.argmax(1)).double().mean())
+
+
+def class_of_cells(rows: Tensor, classes: int) -> Tensor:
+    """(N, S) int64: the class of every cell, which is the largest of its numbers; rows are (N, S * classes)."""
+    return rows.reshape(len(rows), -1, classes).argmax(-1)
+
+
+def whole_rows(outputs: Tensor, targets: Tensor, classes: int) -> float:
+    """Share of the rows in which every cell is right; both are (N, S * classes), the targets one-hot per cell."""
+    return float((class_of_cells(outputs, classes) == class_of_cells(targets, classes)).all(1).double().mean())
