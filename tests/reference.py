@@ -253,6 +253,13 @@ class Reference:
                 else torch.zeros_like(whole)
                 for x, y in around
             ],
+            "cross": [
+                field_of_site[y * self.columns + x]
+                if 0 <= x < self.columns and 0 <= y < self.rows
+                else torch.zeros_like(whole)
+                for x, y in around
+                if column == x or row == y
+            ],
             "sample": [whole],
         }
         return torch.cat([part for name in config.features for part in pieces[name]])

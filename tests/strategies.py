@@ -11,7 +11,7 @@ from torch import Tensor
 from energy_flow.config import EnergyConfig
 from energy_flow.core import Execution, FlowProcessor, create_processor
 
-PIECE_NAMES = ("coordinates", "relative", "energy", "recall", "site", "neighbours", "sample")
+PIECE_NAMES = ("coordinates", "relative", "energy", "recall", "site", "neighbours", "cross", "sample")
 SMALL = {"carrier_hidden_size": 4, "carrier_num_layers": 1, "neuron_hidden_dim": 5, "neuron_output_dim": 3}
 
 

@@ -111,7 +111,7 @@ def test_config_is_frozen() -> None:
         ({"energy_dim": 3}, "energy_dim = 3; 64 sites must hold 768 numbers: give at least 12"),
         (
             {"features": "all"},
-            "features = 'all'; no such perceived piece.*give one of coordinates, energy, sample, site",
+            "features = 'all'; no such perceived piece.*give one of coordinates, relative, energy, sample, site",
         ),
         ({"max_jump": 0}, "max_jump = 0"),
         ({"loss_cosine": 0.0}, "every loss weight is 0"),
@@ -128,7 +128,7 @@ def test_bad_values_are_named_with_the_fix(changes, words: str) -> None:
 
 
 def test_unknown_preset_is_named() -> None:
-    with pytest.raises(ValueError, match="preset = 'large'; give one of tiny, debug"):
+    with pytest.raises(ValueError, match="preset = 'large'; give one of tiny, grid, debug"):
         create_config("large")
 
 

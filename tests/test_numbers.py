@@ -80,8 +80,8 @@ def break_gradient(trainer: EnergyTrainer, at: int, monkeypatch) -> None:
 def break_run(trainer: EnergyTrainer, at: int, monkeypatch, change) -> None:
     run, passes = trainer.processor.run, [0]
 
-    def changed(embeddings, record=False):
-        result = run(embeddings, record)
+    def changed(embeddings, **options):
+        result = run(embeddings, **options)
         passes[0] += trainer.processor.training
         return change(result) if passes[0] == at and trainer.processor.training else result
 
@@ -163,10 +163,10 @@ def test_micro_batches_add_up_to_the_batch(micro_batches: int) -> None:
 def run_out_of_memory(trainer: EnergyTrainer, rows: int, monkeypatch) -> None:
     run = trainer.processor.run
 
-    def limited(embeddings, record=False):
+    def limited(embeddings, **options):
         if trainer.processor.training and len(embeddings) > rows:
             raise torch.OutOfMemoryError("out of memory")
-        return run(embeddings, record)
+        return run(embeddings, **options)
 
     monkeypatch.setattr(trainer.processor, "run", limited)
 
@@ -213,9 +213,9 @@ def test_deterministic_holds_for_the_run_and_refuses_what_it_cannot_keep(monkeyp
     inside: list[bool] = []
     run = trainer.processor.run
 
-    def watched(embeddings, record=False):
+    def watched(embeddings, **options):
         inside.append(torch.are_deterministic_algorithms_enabled())
-        return run(embeddings, record)
+        return run(embeddings, **options)
 
     monkeypatch.setattr(trainer.processor, "run", watched)
     trainer.fit(data())

@@ -373,7 +373,8 @@ def test_sizes_are_parts_and_each_is_the_same_with_or_without_the_others(name: s
     last = make_split(name, "test", 12 // len(task.test_sizes), faces=task.test_sizes[-1:])
     part = data.test.parts[-1] if isinstance(data.test, SizedPairs) else data.test
     assert torch.equal(last.inputs, part.inputs) and torch.equal(last.targets, part.targets)
-    assert data_settings(data)["input_embedding_dim"] % math.prod(task.train_sizes[0]) == 0
+    settings = data_settings(data)
+    assert settings["sites"] == task.face and settings["input_embedding_dim"] % math.prod(task.face) == 0
 
 
 def sized() -> SizedPairs:

@@ -210,7 +210,7 @@ def test_run_folder_holds_everything(tmp_path) -> None:
     best = EnergyTrainer(load_model(folder / "best"), SMALL)
     losses = [report.validation_loss for report in result.epochs]
     validation = data().validation
-    loss, *_ = Validation(validation, None).judge(best.predict(validation.inputs), SMALL)
+    loss, *_ = Validation(validation, None).judge([best.predict(validation.inputs)], SMALL)
     assert loss == pytest.approx(min(losses))
 
 

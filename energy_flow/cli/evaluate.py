@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Literal
 
 import tyro
 
-from ..data import PairData, PairSet, load_data
+from ..config import Box, EnergyConfig
+from ..data import TASKS, PairData, Pairs, PairSet, load_data, make_split, parts_of
 from ..data.sources import SHIPPED
 from ..data.wordnet import read_queries
 from ..text import TextEncoder
 from ..training import EnergyTrainer
-from .report import load_trainer, print_scores
+from .report import load_trainer, print_picture, print_scores
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,6 +36,11 @@ class Evaluate:
     queries: Path | None = None
     """judge by a published test set instead: a JSON list of objects with `word` and `definitions`, embedded with the
     data set's encoder and ranked among its bank; ranks beyond 1000 count as 1000 (needs the extra text)"""
+    box: str | None = None
+    """width, height and depth of another lattice to run the weights in, such as 33x33x400; of a task, rows of this size
+    are drawn"""
+    rows: int = 200
+    """rows of a task that are drawn for --box"""
     csls: bool = False
     """hold hubs back when ranking (CSLS, measured on outputs for training inputs)"""
     device: str = "auto"
@@ -44,18 +50,40 @@ class Evaluate:
         """Print the table."""
         trainer = load_trainer(self.model, self.device)
         data = load_data(self.data, trainer.config.data_seed)
+        box = None if self.box is None else Box.parse(self.box)
         pairs, title = getattr(data, self.split), f"{self.split} split"
         if self.queries is not None:
             pairs, title = _embed_queries(self.queries, data), self.queries.name
+        elif box is not None:
+            pairs = _pairs_for(box, data, pairs, self, trainer.config)
         miss = None if self.queries is None else PUBLISHED_MISS
         hubs = _hub_queries(trainer, data) if self.csls else None
-        print_scores(trainer, data, pairs, f"{data.name}: {title}, {self.model}", miss, hubs)
+        for part in parts_of(pairs):
+            outputs = print_scores(trainer, data, part, f"{data.name}: {title}, {self.model}", miss, hubs, box)
+            print_picture(data, part, outputs)
+
+
+def _pairs_for(box: Box, data: PairData, pairs: Pairs, asked: Evaluate, config: EnergyConfig) -> Pairs:
+    """Rows for a lattice of another size: drawn, where the set is a task of free size, or else those that there are.
+
+    Raises:
+        ValueError: the set has no rows of this size, or `--rows` is none.
+    """
+    if asked.rows < 1:
+        raise ValueError(f"--rows {asked.rows}; give at least 1")
+    sites = config.in_box(box).sites
+    fitting = [part for part in parts_of(pairs) if part.face in (None, sites)]
+    if data.task is not None and TASKS[data.task].train_sizes:
+        return make_split(data.task, asked.split, asked.rows, config.data_seed, [sites])
+    if not fitting:
+        raise ValueError(f"--box {box} has {sites[0]} x {sites[1]} sites, and {data.name} has no rows for as many")
+    return fitting[0]
 
 
 def _hub_queries(trainer: EnergyTrainer, data: PairData) -> Tensor:
     if data.bank is None:
         raise ValueError(f"--csls corrects ranks among texts, and {data.name} has none; leave it out")
-    return trainer.predict(data.train.spaced(HUB_QUERIES).inputs)
+    return trainer.predict(parts_of(data.train)[0].spaced(HUB_QUERIES).inputs)
 
 
 def _embed_queries(path: Path, data: PairData) -> PairSet:

@@ -11,14 +11,15 @@ import tyro
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..config import EnergyConfig
-from ..data import PairData, load_data
+from ..config import Box, EnergyConfig
+from ..data import PairData, load_data, parts_of
 from ..data.sources import SHIPPED, load_matrices
 from ..data.stored_rows import Rows
 from ..text import ApproximateTexts, NearestTexts, TextEncoder, TextGenerator
+from ..training.batches import box_of
 from ..utils import DeviceManager
 from ..utils.files import replace_file, require_writable
-from .report import console, load_trainer, print_decoded
+from .report import console, load_trainer, print_decoded, print_picture
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ class Predict:
         trainer = load_trainer(self.model, self.device)
         data = self._bank(trainer.config)
         names, rows = self._given(data, trainer.config)
-        outputs = trainer.predict(rows) if len(rows) else torch.empty(0, trainer.config.output_embedding_dim)
+        box = self._box(data, trainer.config)
+        outputs = trainer.predict(rows, box) if len(rows) else torch.empty(0, trainer.config.output_embedding_dim)
         if self.output is not None:
             self.output.parent.mkdir(parents=True, exist_ok=True)
             replace_file(self.output, lambda path: save_file({"outputs": outputs.contiguous()}, path))
@@ -62,7 +64,10 @@ class Predict:
         if self.texts or self.inputs or self.decoder or self.approximate:
             self._print_texts(data, names, outputs)
         else:
-            print_decoded(data, data.test.spaced(self.examples), outputs, self.top)
+            shown = parts_of(data.test)[0].spaced(self.examples)
+            print_decoded(data, shown, outputs, self.top)
+            for row in range(len(shown)):
+                print_picture(data, shown, outputs, row)
 
     def _check(self) -> None:
         """Refuse, with a ValueError, what does not go together, before any work."""
@@ -119,8 +124,14 @@ class Predict:
             return self.texts, encoder(self.texts)
         if self.examples == 0:
             return [], torch.empty(0, config.input_embedding_dim)
-        shown = data.test.spaced(self.examples)
+        shown = parts_of(data.test)[0].spaced(self.examples)
         return shown.input_texts or [f"row {row}" for row in range(len(shown))], shown.inputs
+
+    def _box(self, data: PairData | None, config: EnergyConfig) -> Box | None:
+        """The lattice of the test examples, where it is not the model's own."""
+        if data is None or self.texts or self.inputs is not None:
+            return None
+        return box_of(parts_of(data.test)[0].face, config)
 
     def _print_texts(self, data: PairData, names: Sequence[str], outputs: Tensor) -> None:
         if self.decoder is not None:

@@ -6,16 +6,19 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..config import Box
 from ..data import TASKS, PairData, PairSet
 from ..text import NearestTexts
 from ..training import EnergyTrainer, Judge, load_model
+from ..training.batches import box_of
 from ..utils import DeviceManager
-from ..utils.console import PlainConsole
+from ..utils.console import PlainConsole, printable
 from ..viz import examples_table, metrics_table
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+BOX_CHARACTERS = "┼─│"  # of pictures
 WORDNET = Path("/usr/share/wordnet")
 console = PlainConsole(soft_wrap=sys.stdout is None or not sys.stdout.isatty())
 
@@ -33,7 +36,8 @@ def print_scores(
     title: str,
     miss: int | None = None,
     hubs: Tensor | None = None,
-) -> None:
+    box: Box | None = None,
+) -> Tensor:
     """Print the figures of a model on some pairs, beside those of the inputs themselves.
 
     Args:
@@ -43,9 +47,15 @@ def print_scores(
         title: of the table.
         miss: the rank of a text that is not in the bank, and the worst; None is an error and no bound.
         hubs: (N, E out) outputs by which hubs are held back when the lattice's are ranked.
+        box: the lattice to run in; by default that of the pairs' face, or else the model's own.
+
+    Returns:
+        (N, E out) the outputs of the model.
     """
     inputs, targets = pairs.inputs[:], pairs.targets[:]
-    systems = {"lattice": trainer.predict(inputs)}
+    box = box_of(pairs.face, trainer.config) if box is None else box
+    title = title if pairs.face is None else f"{title}, in a box of {box or trainer.config.box}"
+    systems = {"lattice": trainer.predict(inputs, box)}
     judges = {"lattice": Judge(data.bank, hubs, miss)}
     if inputs.shape == targets.shape:
         systems = {"input itself": inputs} | systems
@@ -53,7 +63,7 @@ def print_scores(
     rows = {name: judges[name].measure(outputs, pairs).to_dict() for name, outputs in systems.items()}
     if data.task is not None:
         for name, outputs in systems.items():
-            rows[name][TASKS[data.task].metric_name] = TASKS[data.task].metric(outputs, targets)
+            rows[name][TASKS[data.task].metric_name] = TASKS[data.task].score(inputs, outputs, targets, pairs.face)
     intervals = {name: judges[name].confidence_intervals(outputs, pairs) for name, outputs in systems.items()}
     console.print(metrics_table(title, rows, intervals))
     console.print(f"{len(pairs)} rows; in brackets the 95 % interval, bootstrap over the rows")
@@ -61,6 +71,25 @@ def print_scores(
         beyond = "" if miss is None else f"; a rank of {miss} or more counts as {miss}"
         by = "" if hubs is None else "; the lattice's by CSLS"
         console.print(f"ranks are 0-based, among {len(data.bank.texts)} candidate texts{beyond}{by}")
+    return systems["lattice"]
+
+
+def print_picture(data: PairData, pairs: PairSet, outputs: Tensor, row: int = 0) -> None:
+    """Draw a row with what the model made of it, where the task can draw.
+
+    Args:
+        data: whose task draws.
+        pairs: of one face.
+        outputs: (N, E out) of the model.
+        row: which.
+    """
+    draw = None if data.task is None else TASKS[data.task].draw
+    if draw is not None and pairs.face is not None:
+        console.print(draw(pairs.inputs[row : row + 1][0], outputs[row], pairs.face, not _can_show(BOX_CHARACTERS)))
+
+
+def _can_show(characters: str) -> bool:
+    return printable(characters, console.encoding) == characters
 
 
 def print_decoded(data: PairData, pairs: PairSet, outputs: Tensor, top: int = 5) -> None:

@@ -32,7 +32,7 @@ from ..config.fields import (
     TrainingFields,
 )
 from ..data import PairData, load_data
-from ..data.sources import SHIPPED, data_settings
+from ..data.sources import SHIPPED, data_settings, settings_with_room
 from ..training.model_folder import CONFIG
 from ..training.run.folder_lock import refuse_if_in_use
 from ..training.run.opening import MAY_CHANGE, newest_checkpoint
@@ -150,7 +150,7 @@ def defaults_of_training(early: Early) -> EnergyConfig:
     if early.init_from is not None:
         return _from_weights(early, data, given)
     preset = early.preset or ("tiny" if DeviceManager(early.device).device.type == "cpu" else "debug")
-    return create_config(preset, **(data_settings(data) | given))
+    return create_config(preset, **(settings_with_room(PRESETS[preset], data) | given))
 
 
 def _configuration_that_goes_on(early: Early) -> Path | None:
@@ -167,7 +167,7 @@ def _configuration_that_goes_on(early: Early) -> Path | None:
 def _held_against(path: Path, early: Early, given: dict[str, Any]) -> EnergyConfig:
     """The run's own configuration with what preset and file say otherwise, which the run then refuses by name."""
     own = EnergyConfig.load(path)
-    preset = {} if early.preset is None else PRESETS[early.preset] | data_settings(cached_data(early.data))
+    preset = {} if early.preset is None else _preset_with_data(early)
     said = preset | given
     for name in MAY_CHANGE:
         if name in said and said[name] < getattr(own, name):
@@ -176,6 +176,12 @@ def _held_against(path: Path, early: Early, given: dict[str, Any]) -> EnergyConf
             )
             del said[name]
     return own.replace(**said)
+
+
+def _preset_with_data(early: Early) -> dict[str, Any]:
+    assert early.preset is not None
+    preset = PRESETS[early.preset]
+    return preset | settings_with_room(preset, cached_data(early.data))
 
 
 def _from_weights(early: Early, data: PairData, given: dict[str, Any]) -> EnergyConfig:

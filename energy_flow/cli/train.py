@@ -12,7 +12,7 @@ import tyro
 
 from ..config.fields import RunFields
 from ..core import create_processor
-from ..data import PairData
+from ..data import PairData, SizedPairs, parts_of
 from ..data.sources import SHIPPED
 from ..distributed import Ranks, joined_ranks
 from ..training import EnergyTrainer, Observer, ProgressBar, WandbCurves
@@ -21,7 +21,7 @@ from ..training.run.opening import claim_folder
 from ..training.run.run_files import LOG
 from ..utils import DeviceManager, setup_logging
 from ..utils.logging import logger
-from .report import console, load_trainer, print_decoded, print_scores
+from .report import console, load_trainer, print_decoded, print_picture, print_scores
 from .settings import ModelOptions, cached_data, defaults_of_training, in_groups, read_early
 
 Channel = Literal["DEBUG_ENERGY", "DEBUG_SPAWN", "DEBUG_CONVERGENCE"]
@@ -60,7 +60,7 @@ class Train(ModelOptions):
     """
 
     preset: str | None = None
-    """tiny, debug, experiment or optimized; by default debug on a GPU and tiny on a CPU"""
+    """tiny, grid, debug, experiment or optimized; by default debug on a GPU and tiny on a CPU"""
     config: Path | None = None
     """.json or .yaml file with fields of the configuration"""
     data: str = SHIPPED
@@ -125,10 +125,14 @@ class Train(ModelOptions):
         """Print how good the best weights are; the run is on the disk, and whatever fails here is a warning."""
         try:
             best = load_trainer(folder / "best", self.device)
-            print_scores(best, data, data.test, f"{data.name}: test split, best weights of {folder}")
+            pairs = parts_of(data.test)[0]
+            outputs = print_scores(best, data, pairs, f"{data.name}: test split, best weights of {folder}")
+            print_picture(data, pairs, outputs)
+            if isinstance(data.test, SizedPairs):
+                console.print(f"energy-flow evaluate {folder / 'best'} --data {self.data} judges it at every size")
             if self.run.examples:
-                shown = data.test.spaced(self.run.examples)
-                print_decoded(data, shown, best.predict(shown.inputs))
+                rows = pairs.spaced_rows(self.run.examples)
+                print_decoded(data, pairs.subset(rows), outputs[rows])
         except KeyboardInterrupt:
             logger.warning("the run is whole in %s; energy-flow evaluate %s judges it", folder, folder / "best")
             raise

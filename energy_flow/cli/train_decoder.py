@@ -8,6 +8,7 @@ from pathlib import Path
 import tyro
 
 from ..data import PairSet, load_data
+from ..data.pairs import one_size
 from ..data.sources import SHIPPED
 from ..text import GeneratorSettings, TextGenerator
 from ..text.generator import EpochLosses
@@ -40,19 +41,20 @@ class TrainDecoder:
         if self.output.exists() and any(self.output.iterdir()):
             raise ValueError(f"{self.output} holds files already; give a new folder")
         data = load_data(self.data)
-        if not data.train.target_texts:
+        train, validation = one_size(data.name, data.train), one_size(data.name, data.validation)
+        if not train.target_texts:
             raise ValueError(f"{data.name} has no target texts to learn to write; give a set of texts")
         device = DeviceManager(self.device).device
-        generator = TextGenerator(self.language_model, data.train.targets.shape[1], self.settings).to(device)
+        generator = TextGenerator(self.language_model, train.targets.shape[1], self.settings).to(device)
         trainer = None if self.model is None else load_trainer(self.model, self.device)
 
         def given(pairs: PairSet) -> tuple:
             embeddings = pairs.targets[:] if trainer is None else trainer.predict(pairs.inputs)
             return embeddings, pairs.target_texts
 
-        generator.fit(given(data.train), given(data.validation), _print_losses)
+        generator.fit(given(train), given(validation), _print_losses)
         generator.save(self.output)
-        shown = data.validation.spaced(EXAMPLES)
+        shown = validation.spaced(EXAMPLES)
         for wanted, written in zip(shown.target_texts, generator.generate(given(shown)[0]), strict=True):
             console.print(f"    {wanted} -> {written}", highlight=False, markup=False)
         console.print(f"wrote {self.output}")

@@ -9,6 +9,7 @@ from .presets import (
     create_config,
     create_debug_config,
     create_experiment_config,
+    create_grid_config,
     create_optimized_config,
     create_tiny_config,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "create_config",
     "create_debug_config",
     "create_experiment_config",
+    "create_grid_config",
     "create_optimized_config",
     "create_tiny_config",
 ]

@@ -145,6 +145,7 @@ class EnergyConfig(
             self.accumulation,
             "compile = 'graphs' replays one batch a step: give accumulation = 1, or compile = 'on'",
         )
+        _require(self.prelude_share <= 1, "prelude_share", self.prelude_share, "give a share of the batches, 0 to 1")
         _require(self.loss_along <= 1, "loss_along", self.loss_along, "give a share of the path, 0 to 1")
         limit = self.time_limit_minutes
         _require(limit is None or limit > 0, "time_limit_minutes", limit, "give minutes above 0, or null for no limit")
@@ -204,6 +205,10 @@ class EnergyConfig(
             cells.append(own * wanted // here)
         longer = max(sites) / max(self.sites)
         return Box(cells[0], cells[1], 1 + max(1, round((self.lattice_depth - 1) * longer**self.depth_exponent)))
+
+    def deepened(self, steps: int) -> Box:
+        """The box in which an untrained path takes so many steps more."""
+        return self.box._replace(depth=self.lattice_depth + steps * self.initial_jump)
 
     def _in_proportion(self, number: int, sites: int) -> int:
         return -(-number * sites // self.num_sites)
@@ -290,7 +295,7 @@ _AT_LEAST = {
     "max_active_flows batch_size epochs log_every accumulation": 1,
     "nonfinite_budget loader_workers": 0,
     "max_spawn_per_step max_children energy_threshold weight_decay final_learning_rate_ratio seed data_seed": 0,
-    "ema_decay validate_every": 0,
+    "ema_decay validate_every prelude_steps prelude_share energy_noise": 0,
     "loss_mse loss_cosine loss_contrastive loss_cross_entropy loss_along depth_exponent": 0,
 }
 

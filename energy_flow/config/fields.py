@@ -76,7 +76,8 @@ class CarrierFields:
     features: tuple[str, ...] = ("coordinates", "energy", "neighbours", "sample")
     """What a neuron perceives, piece by piece: coordinates (in the box), relative (offset in the site, distance to the
     borders), energy, recall (what entered at the column where the flow stands), site (mean energy and mass of its site
-    column), neighbours (those of the 3 x 3 columns around), sample (those of the whole sample), or your own."""
+    column), cross (those of the own column and of the four that share an edge), neighbours (those of the 3 x 3 columns
+    around), sample (those of the whole sample), or your own."""
     carrier_hidden_size: int = 1024
     """Hidden size of the carrier's GRU."""
     carrier_num_layers: int = 3
@@ -112,6 +113,13 @@ class TrainingFields:
     0 is off."""
     freeze: tuple[str, ...] = ()
     """Parts that do not train: mapper, neuron, carrier, or the beginning of a parameter's name, such as carrier.gru."""
+    prelude_steps: int = 0
+    """Most steps that a batch takes before those that learn: without gradient, in a box that is deeper by as much. So
+    flows learn to work from the states of a long run, or, where a task has one, from a state of waiting."""
+    prelude_share: float = 0.5
+    """Share of the batches that have a prelude, each of a random length."""
+    energy_noise: float = 0.0
+    """Standard deviation of the noise that every step of training adds to the energies."""
     adaptive_budget: bool = False
     """In training, let the most live flows of a sample follow the share that reaches the output and the memory there
     is, between the flows launched and max_active_flows."""

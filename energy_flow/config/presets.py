@@ -26,6 +26,33 @@ PRESETS: dict[str, dict[str, Any]] = {
         "loss_cosine": 1.0,
         "loss_contrastive": 1.0,
     },
+    "grid": {
+        "lattice_depth": 25,
+        "depth_exponent": 1.7,
+        "initial_steps": 24,
+        "max_jump": 1,
+        "mover": "straight",
+        "mapping": "tied",
+        "energy_dim": 32,
+        "energy_rule": "column",
+        "energy_threshold": 0.0,
+        "max_spawn_per_step": 0,
+        "max_children": 0,
+        "features": ("cross", "recall"),
+        "carrier_hidden_size": 48,
+        "carrier_num_layers": 1,
+        "neuron_hidden_dim": 48,
+        "neuron_output_dim": 48,
+        "batch_size": 32,
+        "epochs": 1,
+        "learning_rate": 2e-3,
+        "final_learning_rate_ratio": 0.02,
+        "weight_decay": 0.02,
+        "warmup_steps": 100,
+        "ema_decay": 0.995,
+        "loss_along": 0.5,
+        "prelude_steps": 60,
+    },
     "debug": {
         "lattice_width": 20,
         "lattice_height": 20,
@@ -67,6 +94,11 @@ def create_config(preset: str, **changes: Any) -> EnergyConfig:
 def create_tiny_config(**changes: Any) -> EnergyConfig:
     """A small lattice and carrier (12x12x8, hidden 128 x 2) for the shipped data on a CPU."""
     return create_config("tiny", **changes)
+
+
+def create_grid_config(**changes: Any) -> EnergyConfig:
+    """Cells on a grid, a flow for each, in a box of any size: energy relaxes towards what entered, all flows march."""
+    return create_config("grid", **changes)
 
 
 def create_debug_config(**changes: Any) -> EnergyConfig:

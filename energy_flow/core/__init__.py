@@ -7,7 +7,7 @@ from .energy_rules import EnergyRule
 from .execution import Execution
 from .faces import Face
 from .flow_processor import FlowProcessor, create_processor
-from .flows import FlowResult, Flows, FlowStatistics, FlowTrace, LatticeState, Place, StepResult
+from .flows import FlowResult, Flows, FlowStatistics, FlowTrace, LatticeState, Place, Prelude, StepResult
 from .gru import StackedGRUCell
 from .movers import Mover
 from .perceived import Piece, Seen
@@ -31,6 +31,7 @@ __all__ = [
     "Mover",
     "Piece",
     "Place",
+    "Prelude",
     "Reader",
     "Seen",
     "SimpleNeuron",

@@ -6,6 +6,7 @@ Shapes: `B` samples, `E` embedding width, `S` sites, `C` energy channels.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
@@ -58,18 +59,18 @@ class EmbeddingMapper(nn.Module):
         self._input_gain = math.sqrt(energies / width_in)
         self._output_gain = math.sqrt(width_out / energies)  # of tied faces the same for every number of sites
 
-    def calibrate(self, inputs: Matrix, targets: Matrix) -> None:
+    def calibrate(self, inputs: Matrix | list[Matrix], targets: Matrix | list[Matrix]) -> None:
         """Measure the RMS of the embeddings that the faces will see; the measure is part of the state dict.
 
         Args:
-            inputs: (N, E in), in memory or read in slices.
+            inputs: (N, E in), in memory or read in slices; or a list of such, of different widths.
             targets: (N, E out), likewise.
 
         Raises:
             ValueError: all rows are zero, so there is no size to measure.
         """
         for name, rows, buffer in (("inputs", inputs, self.input_rms), ("targets", targets, self.output_rms)):
-            rms = _rms(rows)
+            rms = _rms(rows if isinstance(rows, list) else [rows])
             if rms == 0:
                 raise ValueError(f"{name} holds only zeros; the faces need rows with a size")
             buffer.fill_(rms)
@@ -91,6 +92,10 @@ class EmbeddingMapper(nn.Module):
         return outputs.view(energies.shape[0], -1)
 
 
-def _rms(rows: Matrix) -> float:
-    sums = [float(rows[start : start + CHUNK].detach().double().square().sum()) for start in range(0, len(rows), CHUNK)]
-    return math.sqrt(math.fsum(sums) / (len(rows) * rows.shape[1]))
+def _rms(matrices: Sequence[Matrix]) -> float:
+    sums = [
+        float(rows[start : start + CHUNK].detach().double().square().sum())
+        for rows in matrices
+        for start in range(0, len(rows), CHUNK)
+    ]
+    return math.sqrt(math.fsum(sums) / sum(len(rows) * rows.shape[1] for rows in matrices))

@@ -6,7 +6,6 @@ Shapes: `B` samples, `F` rows, `E` embedding width, `S` sites, `C` energy channe
 from __future__ import annotations
 
 import copy
-import math
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +16,9 @@ from .embedding_mapper import EmbeddingMapper
 from .energy_carrier import EnergyCarrier
 from .energy_lattice import EnergyLattice
 from .execution import Execution, Executor, StaticForm, as_rows, refuse_transforms
-from .flows import ARRIVED, FADED, MOVING, Arrivals, FlowResult, Flows, StepResult
+from .flows import ARRIVED, FADED, MOVING, Arrivals, FlowResult, Flows, Prelude, StepResult
 from .ledger import RunLedger
+from .readings import Readings
 from .simple_neuron import SimpleNeuron
 from .splitting import count_per_sample, keep_rest, plan_splits
 
@@ -33,6 +33,7 @@ class Step:
     def __init__(self, processor: FlowProcessor) -> None:
         self.config, self.most_flows = processor.config, processor.most_flows
         self.lattice, self.carrier = processor.lattice, processor.carrier
+        self.noise = processor.config.energy_noise if processor.training else 0.0
         self.executor = Executor(processor.lattice, processor.neuron, processor.carrier, processor.execution)
 
     def __call__(self, flows: Flows) -> StepResult:
@@ -45,6 +46,9 @@ class Step:
         Args:
             flows: those that take the step.
         """
+        if self.noise:
+            noisy = torch.randn_like(flows.energy).mul_(self.noise).add_(flows.energy)
+            flows = self.executor.renamed(flows, flows._replace(energy=noisy))
         output, hidden = self.executor.update(flows)
         plan = plan_splits(flows, output.spawn_levels, self.config, self.most_flows)
         energy, mass = keep_rest(output.energy_value, flows.mass, output.spawn_shares, plan.accepted)
@@ -100,7 +104,12 @@ class FlowProcessor(nn.Module):
         self.limit_training_flows(config.max_active_flows)
 
     def forward(
-        self, embeddings: Tensor, whole_result: bool = False, box: Box | None = None, along: float = 0.0
+        self,
+        embeddings: Tensor,
+        whole_result: bool = False,
+        box: Box | None = None,
+        along: float = 0.0,
+        prelude: Prelude | None = None,
     ) -> Tensor | FlowResult:
         """(B, E in) embeddings to (B, E out) embeddings; `torch.export` sees the static form of the same.
 
@@ -108,15 +117,23 @@ class FlowProcessor(nn.Module):
             embeddings: as for `run`.
             whole_result: give what `run` gives, its statistics too. A call sets off the hooks of the module, such as
                 those of FSDP2; `run` does not.
-            box: as for `run`.
-            along: as for `run`.
+            box: as for `run`, and so are the others.
+            along: see there.
+            prelude: see there.
         """
         if torch.compiler.is_exporting():
             return StaticForm(self)(as_rows(embeddings, self.config.input_embedding_dim, self.mapper.input_weight))
-        result = self.run(embeddings, box=box, along=along)
+        result = self.run(embeddings, box=box, along=along, prelude=prelude)
         return result if whole_result else result.output
 
-    def run(self, embeddings: Tensor, record: bool = False, box: Box | None = None, along: float = 0.0) -> FlowResult:
+    def run(
+        self,
+        embeddings: Tensor,
+        record: bool = False,
+        box: Box | None = None,
+        along: float = 0.0,
+        prelude: Prelude | None = None,
+    ) -> FlowResult:
         """Send embeddings through the lattice.
 
         Args:
@@ -127,6 +144,8 @@ class FlowProcessor(nn.Module):
             along: share of an untrained path, from its end, in which every step is read out too (`FlowResult.along`):
                 flows that are still on their way count where they are, with all that has arrived. A run that ends
                 early repeats its output, one that takes longer is not read in between.
+            prelude: steps without gradient that are taken before, in a box that is deeper by as much. Then what has
+                entered at the columns changes to the embeddings, and flows go on with the states that they have.
 
         Raises:
             ValueError: another shape or an integer dtype.
@@ -135,24 +154,43 @@ class FlowProcessor(nn.Module):
         """
         if box is not None and box != self.config.box:
             return self.in_box(box).run(embeddings, record, along=along)
+        if prelude is not None and prelude.steps:
+            deeper = self if box is None else self.in_box(box)
+            return deeper.in_box(deeper.config.deepened(prelude.steps))._run(embeddings, record, along, prelude)
+        return (self if box is None else self.in_box(box))._run(embeddings, record, along, None)
+
+    def _run(self, embeddings: Tensor, record: bool, along: float, prelude: Prelude | None) -> FlowResult:
         refuse_transforms(embeddings)
         embeddings = as_rows(embeddings, self.config.input_embedding_dim, self.mapper.input_weight)
-        step, flows = Step(self), self.launch(embeddings)
-        ledger, read = RunLedger(flows, record), None if along == 0 else list[Tensor]()
-        silent = self.config.untrained_path - max(1, math.floor(along * self.config.untrained_path))
+        step, path = Step(self), self.config.untrained_path - (0 if prelude is None else prelude.steps)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and prelude is None):
+            flows = self.launch(embeddings if prelude is None else prelude.embeddings)
+        ledger = RunLedger(flows, record)
         step.executor.begin(flows, self._launches_as_written())
-        for number in range(self.config.max_steps):
+        if prelude is not None:
+            flows = self._take_prelude(step, ledger, flows, embeddings, prelude.steps)
+        reads = Readings(path, along)
+        for _ in range(self.config.max_steps):
             result = step(flows)
             ledger.observe(result)
             flows = result.flows
             if not flows.size:
-                return self._gather(ledger, result, flows.batch, read, along)
-            if read is not None and silent <= number < self.config.untrained_path - 1:
-                read.append(self._read_along(step, ledger, flows, result))
+                return self._gather(ledger, result, flows.batch, reads)
+            if reads.due():
+                reads.add(self._read_along(step, ledger, flows, result))
         raise FloatingPointError(
             f"{flows.size} flows are still inside the lattice after {self.config.max_steps} steps, more than its "
             "depth allows: their positions are not finite; look for NaN in the input or the weights"
         )
+
+    def _take_prelude(self, step: Step, ledger: RunLedger, flows: Flows, embeddings: Tensor, steps: int) -> Flows:
+        """Take steps without gradient; then the embeddings are what has entered."""
+        with torch.no_grad():
+            for _ in range(steps):
+                result = step(flows)
+                ledger.observe(result)
+                flows = result.flows
+        return step.executor.renamed(flows, flows._replace(entered=self.mapper.to_sites(embeddings)))
 
     def launch(self, embeddings: Tensor) -> Flows:
         """(B, E in) embeddings to the flows at the input face, one per site."""
@@ -241,14 +279,10 @@ class FlowProcessor(nn.Module):
         unfinished = count_per_sample(flows.sample, flows.batch) > 0
         return self.lattice.collect_output_energy(both, flows.batch, unfinished)[0]
 
-    def _gather(
-        self, ledger: RunLedger, result: StepResult, batch: int, read: list[Tensor] | None, share: float
-    ) -> FlowResult:
+    def _gather(self, ledger: RunLedger, result: StepResult, batch: int, reads: Readings) -> FlowResult:
         energies, site_mass = self.lattice.collect_output_energy(ledger.arrivals(result), batch)
-        along = None
-        if read is not None:
-            reads = max(1, math.floor(share * self.config.untrained_path))
-            along = torch.stack([*(one.to(energies.dtype) for one in read), *[energies] * (reads - len(read))])
+        along = reads.together(energies)
+        if along is not None:
             along = self.mapper.to_embedding(along.flatten(0, 1)).unflatten(0, (-1, batch))
         output = self.mapper.to_embedding(energies) if along is None else along[-1]
         if torch.is_grad_enabled():  # where no child was born: DistributedDataParallel waits for every gradient

@@ -218,6 +218,13 @@ class FlowTrace(NamedTuple):
     event: Tensor  # (R,)  int64: MOVING, ARRIVED, FADED, LAUNCHED or BORN
 
 
+class Prelude(NamedTuple):
+    """Steps that a run takes before its own, without gradient."""
+
+    steps: int
+    embeddings: Tensor  # (B, E)  what has entered until they are over
+
+
 class FlowResult(NamedTuple):
     """What a run gives."""
 

@@ -122,17 +122,25 @@ class Neighbours(Piece):
     """Mean energy and mass of the 3 x 3 site columns around the flow, row by row; zeros beyond the face."""
 
     of = "site"
+    places: ClassVar[tuple[int, ...]] = tuple(range(9))  # of the 3 x 3 columns, row by row
 
     def __init__(self, config: EnergyConfig) -> None:
         super().__init__(config)
-        self.width = 9 * (config.energy_dim + 1)
+        self.width = len(self.places) * (config.energy_dim + 1)
 
     def forward(self, seen: Seen) -> Tensor:
-        """(B, S, 9 (C + 1))."""
-        batch, sites, width = seen.state.columns.shape
+        """(B, S, n (C + 1)) of n places."""
+        batch, sites, _ = seen.state.columns.shape
         padded = F.pad(seen.state.columns, (0, 0, 0, 1))  # one column of zeros, which stands for "beyond the face"
-        around = seen.state.lattice.around.like(padded).flatten()
-        return padded.index_select(1, around).view(batch, sites, 9 * width)
+        around = seen.state.lattice.around.like(padded)[:, self.places].flatten()
+        return padded.index_select(1, around).view(batch, sites, self.width)
+
+
+@PIECES.register("cross")
+class Cross(Neighbours):
+    """Mean energy and mass of the flow's own site column and of the four that share an edge with it, row by row."""
+
+    places = (1, 3, 4, 5, 7)
 
 
 @PIECES.register("recall")

@@ -1,6 +1,6 @@
 """Pairs of embeddings: the shipped set, tasks in an open registry, files."""
 
-from .pairs import PairData, PairSet, SizedPairs, TextBank
+from .pairs import PairData, Pairs, PairSet, SizedPairs, TextBank, parts_of
 from .shipped import load_shipped
 from .sources import load_data
 from .tasks import TASKS, Sizes, Task, build_task, make_split, make_task
@@ -9,6 +9,7 @@ __all__ = [
     "TASKS",
     "PairData",
     "PairSet",
+    "Pairs",
     "SizedPairs",
     "Sizes",
     "Task",
@@ -18,4 +19,5 @@ __all__ = [
     "load_shipped",
     "make_split",
     "make_task",
+    "parts_of",
 ]

@@ -66,6 +66,10 @@ class PairSet:
         """Inputs and targets of some rows."""
         return self.inputs.index_select(0, rows), self.targets.index_select(0, rows)
 
+    def face_of(self, rows: Tensor) -> Size | None:
+        """The face of some rows: that of all."""
+        return self.face
+
     def subset(self, rows: Tensor) -> PairSet:
         """Some of the pairs, in the order of `rows`."""
 
@@ -182,6 +186,22 @@ def parts_of(pairs: Pairs) -> tuple[PairSet, ...]:
     return pairs.parts if isinstance(pairs, SizedPairs) else (pairs,)
 
 
+def one_size(name: str, pairs: Pairs) -> PairSet:
+    """Pairs of one size alone.
+
+    Args:
+        name: what the caller calls them; it leads the message.
+        pairs: of one size, or of several.
+
+    Raises:
+        ValueError: several sizes.
+    """
+    if isinstance(pairs, SizedPairs):
+        sizes = ", ".join(f"{columns} x {rows}" for columns, rows in pairs.faces)
+        raise ValueError(f"{name} has pairs of several sizes ({sizes}); give pairs of one size")
+    return pairs
+
+
 def pairs_of(parts: Sequence[PairSet]) -> Pairs:
     """One part as it is, several with a face each as `SizedPairs`.
 
@@ -199,10 +219,11 @@ class Batch:
     Args:
         rows: (B,) int64, their numbers in the set.
         read: gives their inputs (B, E) and targets (B, T).
+        face: columns and rows of the sites that they were made for, where they were made for some.
     """
 
-    def __init__(self, rows: Tensor, read: Callable[[], tuple[Tensor, Tensor]]) -> None:
-        self.rows, self._read = rows, read
+    def __init__(self, rows: Tensor, read: Callable[[], tuple[Tensor, Tensor]], face: Size | None = None) -> None:
+        self.rows, self.face, self._read = rows, face, read
         self._pairs: tuple[Tensor, Tensor] | None = None
 
     def read(self) -> tuple[Tensor, Tensor]:
@@ -230,7 +251,7 @@ def read_ahead(
 
     if workers == 0:
         for rows in batches:
-            yield Batch(rows, partial(read, rows))
+            yield Batch(rows, partial(read, rows), pairs.face_of(rows))
         return
     coming = iter(batches)
     with ThreadPoolExecutor(workers, thread_name_prefix="read_ahead") as threads:
@@ -242,7 +263,7 @@ def read_ahead(
                 if not pending:
                     return
                 rows, future = pending.popleft()
-                yield Batch(rows, future.result)
+                yield Batch(rows, future.result, pairs.face_of(rows))
         finally:
             for _, future in pending:
                 future.cancel()

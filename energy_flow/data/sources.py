@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from .shipped import SHIPPED, load_shipped
 from .stored_rows import IN_MEMORY, Rows, open_safetensors
 from .tasks import TASKS, make_task
 
-TASK_ROWS = 50_000  # training rows of a task that is asked for by name
+TASK_ROWS = 50_000  # training rows of a task that is asked for by name, where it has no number of its own
+SIZED_TEST_ROWS = 200  # of each size, in validation and test
 
 
 def load_data(source: str, seed: int = 0) -> PairData:
@@ -34,7 +36,7 @@ def load_data(source: str, seed: int = 0) -> PairData:
     if source == SHIPPED:
         return load_shipped()
     if source in TASKS:
-        return make_task(source, TASK_ROWS, seed=seed)
+        return _make_whole_task(source, seed)
     path = Path(source)
     if path.is_dir():
         return load_pair_folder(path)
@@ -49,16 +51,44 @@ def load_data(source: str, seed: int = 0) -> PairData:
 
 
 def data_settings(data: PairData) -> dict[str, Any]:
-    """The fields of the configuration that a data set decides: its widths, and what a task needs.
+    """The fields of the configuration that a data set decides: its widths and its face, and what a task needs.
 
-    Of several sizes the widths are those of the first one in training.
+    Of several sizes the widths are those of the task's own face, or else of the first one in training.
 
     Raises:
         ValueError: the set is that of a task which is not registered.
     """
-    train = parts_of(data.train)[0]
-    widths = {"input_embedding_dim": train.inputs.shape[1], "output_embedding_dim": train.targets.shape[1]}
-    return widths | dict(TASKS[data.task].settings if data.task else {})
+    parts = parts_of(data.train)
+    wanted = TASKS[data.task].face if data.task else None
+    train = next((part for part in parts if part.face == wanted), parts[0])
+    fields = {"input_embedding_dim": train.inputs.shape[1], "output_embedding_dim": train.targets.shape[1]}
+    if train.face is not None:
+        fields |= {"sites": train.face, "lattice_width": train.face[0], "lattice_height": train.face[1]}
+    return fields | dict(TASKS[data.task].settings if data.task else {})
+
+
+def settings_with_room(preset: Mapping[str, Any], data: PairData) -> dict[str, Any]:
+    """What the data set decides, and room for a flow in every cell of its face.
+
+    Args:
+        preset: the fields that are changed otherwise.
+        data: the data set.
+    """
+    fields = data_settings(data)
+    if "sites" not in fields:
+        return fields
+    cells, most = fields["sites"][0] * fields["sites"][1], preset.get("max_active_flows", 0)
+    return fields | ({"max_active_flows": cells} if 0 < most < cells else {})
+
+
+def _make_whole_task(name: str, seed: int) -> PairData:
+    """A task with all its sizes, where it has several."""
+    task = TASKS[name]
+    rows = task.rows or TASK_ROWS
+    if not task.train_sizes:
+        return make_task(name, rows, seed=seed)
+    most = max(len(task.sizes.validation), len(task.sizes.test))
+    return make_task(name, rows, SIZED_TEST_ROWS * most, seed, task.sizes)
 
 
 def load_matrices(path: Path, names: tuple[str, ...], in_memory: int = IN_MEMORY) -> dict[str, Rows]:

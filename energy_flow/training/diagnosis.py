@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ..config import Box
 from ..core import Execution, FlowProcessor
 from ..data.pairs import Batch
 from ..utils.device_manager import DeviceManager
@@ -43,13 +44,14 @@ def keep_batch(folder: Path, step: int, batch: Batch, where: str) -> None:
     replace_file(path.with_suffix(".json"), lambda new: new.write_text(json.dumps(report) + "\n", encoding="utf-8"))
 
 
-def first_nonfinite(processor: FlowProcessor, inputs: Tensor, devices: DeviceManager) -> str:
+def first_nonfinite(processor: FlowProcessor, inputs: Tensor, devices: DeviceManager, box: Box | None = None) -> str:
     """Run the batch again and name what was not finite first: input, a parameter, or a module's output.
 
     Args:
         processor: the model, as it was when the loss went wrong.
         inputs: (B, E in) the batch, on the device.
         devices: the precision of training, in which it is run.
+        box: the lattice of the batch, where it is not the model's own.
     """
     if not bool(torch.isfinite(inputs).all()):
         return "the input"
@@ -61,7 +63,7 @@ def first_nonfinite(processor: FlowProcessor, inputs: Tensor, devices: DeviceMan
     handles = [module.register_forward_hook(_watch(name, found)) for name, module in processor.named_modules() if name]
     try:
         with torch.no_grad(), devices.autocast():
-            output = processor(inputs)
+            output = processor(inputs, box=box)
     except FloatingPointError:
         output = None
     finally:

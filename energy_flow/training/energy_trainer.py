@@ -14,14 +14,15 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..config import EnergyConfig
+from ..config import Box, EnergyConfig
 from ..core import FlowProcessor, create_processor
-from ..data.pairs import PairData, PairSet, TextBank, embeddings_of
+from ..data.pairs import PairData, Pairs, PairSet, TextBank, embeddings_of
 from ..data.stored_rows import Rows
 from ..data.tasks import TASKS
 from ..distributed.ranks import Ranks
 from ..utils.device_manager import DeviceManager
 from ..utils.logging import logger
+from .batches import box_of
 from .callbacks import Callback, Callbacks
 from .learner import Learner
 from .losses import OwnLoss
@@ -179,31 +180,41 @@ class EnergyTrainer:
             TrainingStopped: a signal or the time limit asked for it; what was saved is said.
             WeightsNotSavedError: the last or best weights could not be written.
         """
-        task = {} if data.task is None else {TASKS[data.task].metric_name: TASKS[data.task].metric}
-        validation = Validation(data.validation, data.bank, task | self.figures, self._learner.loss)
+        validation = Validation(data.validation, data.bank, self.figures, self._learner.loss, data.task)
+        self._step.waiting = None if data.task is None else TASKS[data.task].waiting
         return self._fit(data.train, validation, epochs)
 
-    def predict(self, inputs: Rows) -> Tensor:
+    def predict(self, inputs: Rows, box: Box | None = None) -> Tensor:
         """(N, E in) embeddings to (N, E out) float32 on the CPU, in batches, without gradients.
 
         Args:
             inputs: floating rows of any precision, on any device, or a NumPy array, or rows of a file.
+            box: a lattice of another size, in which the same weights work.
         """
-        inputs = embeddings_of("inputs", inputs, self.config.input_embedding_dim)
+        config = self.config if box is None else self.config.in_box(box)
+        inputs = embeddings_of("inputs", inputs, config.input_embedding_dim)
         with self._learner.judged_weights():
-            return self._learner.prediction(inputs)
+            return self._learner.prediction(inputs, box)
 
-    def evaluate(self, pairs: PairSet, bank: TextBank | None = None) -> EmbeddingMetrics:
-        """Judge the model on pairs; with a bank, by ranks too."""
-        check_pairs("pairs", pairs, self.config, self._learner.needs_directions)
-        return measure(self.predict(pairs.inputs), pairs, bank)
+    def evaluate(self, pairs: PairSet, bank: TextBank | None = None, box: Box | None = None) -> EmbeddingMetrics:
+        """Judge the model on pairs; with a bank, by ranks too.
+
+        Args:
+            pairs: of one size.
+            bank: what the targets' texts are ranked among.
+            box: the lattice to run in; by default that of the pairs' face, or else the model's own.
+        """
+        box = box_of(pairs.face, self.config) if box is None else box
+        config = self.config if box is None else self.config.in_box(box)
+        check_pairs("pairs", pairs, config, self._learner.needs_directions)
+        return measure(self.predict(pairs.inputs, box), pairs, bank)
 
     def save(self, folder: str | Path) -> None:
         """Write weights (their average, where `ema_decay` asks for one) and configuration; `load_model` reads them."""
         with self._learner.judged_weights():
             save_model(self.processor, folder)
 
-    def _fit(self, pairs: PairSet, validation: Validation | None, epochs: int | None) -> TrainingResult:
+    def _fit(self, pairs: Pairs, validation: Validation | None, epochs: int | None) -> TrainingResult:
         started, config = time.perf_counter(), self.config
         check_pairs("training pairs", pairs, config, self._learner.needs_directions)
         if validation is not None:
@@ -227,7 +238,7 @@ class EnergyTrainer:
         ended = self._loop.reason_to_end(state) if state.epoch <= state.epochs else ""
         return TrainingResult(state.step, seconds, tuple(state.reports), best and best.epoch, ended)
 
-    def _plan(self, pairs: PairSet, epochs: int | None) -> tuple[RunState, bool]:
+    def _plan(self, pairs: Pairs, epochs: int | None) -> tuple[RunState, bool]:
         """Where this fit begins, and whether that is a new run. After an error a run goes on from its checkpoint."""
         if self._broken:
             self._go_back()

@@ -13,7 +13,7 @@ from torch import nn
 from ..config import EnergyConfig
 from ..config.energy_config import MODEL_FIELDS
 from ..core import FlowProcessor
-from ..data.pairs import PairSet
+from ..data.pairs import Pairs, parts_of
 from ..distributed.ranks import Ranks
 from ..utils.determinism import deterministic_algorithms
 from ..utils.device_manager import DeviceManager
@@ -127,10 +127,11 @@ class Learner:
         wanted = self.config.deterministic
         return deterministic_algorithms(self.devices.device) if wanted else contextlib.nullcontext()
 
-    def prepare(self, pairs: PairSet, state: RunState, new: bool) -> None:
+    def prepare(self, pairs: Pairs, state: RunState, new: bool) -> None:
         """Make everything ready to train from this state: sizes measured, the same weights everywhere, how it runs."""
         if self.ranks.first and not bool(self.processor.mapper.calibrated):
-            self.processor.mapper.calibrate(pairs.inputs, pairs.targets)
+            parts = parts_of(pairs)
+            self.processor.mapper.calibrate([one.inputs for one in parts], [one.targets for one in parts])
         self.ranks.copy_first_(list(self.processor.state_dict().values()))
         self.require_its_weights()
         if new and self.average is not None:

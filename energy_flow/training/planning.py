@@ -7,9 +7,10 @@ import hashlib
 import torch
 
 from ..config import EnergyConfig
-from ..data.pairs import PairSet
+from ..data.pairs import Pairs, parts_of
 from ..distributed.ranks import Ranks
 from ..utils.logging import logger
+from .batches import batch_count
 from .run.run_state import RunState
 from .schedule import Schedule
 
@@ -17,7 +18,7 @@ PROBED_ROWS = 1000  # of the training set, for its fingerprint
 
 
 def plan_run(
-    state: RunState | None, pairs: PairSet, epochs: int | None, config: EnergyConfig, schedule: Schedule, ranks: Ranks
+    state: RunState | None, pairs: Pairs, epochs: int | None, config: EnergyConfig, schedule: Schedule, ranks: Ranks
 ) -> RunState:
     """The state of a new run, or of the one that goes on, with the epochs that are asked for.
 
@@ -32,7 +33,7 @@ def plan_run(
     Raises:
         ValueError: the pairs are not those of the run that goes on, or it is beyond these epochs already.
     """
-    steps_per_epoch, data = -(-len(pairs) // config.batch_size), fingerprint_of(pairs)
+    steps_per_epoch, data = batch_count(pairs, config.batch_size), fingerprint_of(pairs)
     if epochs is None:
         epochs = config.epochs if state is None else state.epochs
     if epochs < 1:
@@ -51,12 +52,14 @@ def plan_run(
     return state
 
 
-def fingerprint_of(pairs: PairSet) -> str:
+def fingerprint_of(pairs: Pairs) -> str:
     """What tells one training set from another: its shapes, and some of its rows."""
-    digest = hashlib.sha256(repr((tuple(pairs.inputs.shape), tuple(pairs.targets.shape))).encode())
-    rows = torch.arange(0, len(pairs), max(1, len(pairs) // PROBED_ROWS))
-    for matrix in pairs.batch(rows):
-        digest.update(matrix.float().contiguous().cpu().numpy().tobytes())
+    digest = hashlib.sha256()
+    for part in parts_of(pairs):
+        digest.update(repr((tuple(part.inputs.shape), tuple(part.targets.shape))).encode())
+        rows = torch.arange(0, len(part), max(1, len(part) // PROBED_ROWS))
+        for matrix in part.batch(rows):
+            digest.update(matrix.float().contiguous().cpu().numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from ..data.pairs import Batch, PairSet, read_ahead
-from ..utils.helpers import epoch_order
+from ..data.pairs import Batch, Pairs, parts_of, read_ahead
 from ..utils.logging import log_context, logger
+from .batches import box_of, epoch_batches
 from .callbacks import Callbacks
 from .diagnosis import NonFiniteError, describe, keep_batch
 from .learner import Learner
@@ -34,7 +34,7 @@ class TrainingLoop:
         self.config, self.ranks = learner.config, learner.ranks
         self.records, self._first_step = StepRecords(learner.devices), 0
 
-    def __call__(self, pairs: PairSet, validation: Validation | None, state: RunState) -> None:
+    def __call__(self, pairs: Pairs, validation: Validation | None, state: RunState) -> None:
         """Train from this state to the end of the run.
 
         Args:
@@ -59,10 +59,10 @@ class TrainingLoop:
         """Why the run is finished before its last epoch; empty where it is not."""
         return state.reason_to_end(self.config.best_by, self.config.patience)
 
-    def _run_epoch(self, pairs: PairSet, validation: Validation | None, state: RunState) -> None:
+    def _run_epoch(self, pairs: Pairs, validation: Validation | None, state: RunState) -> None:
         """Take the steps of this epoch that are left, and look at the validation set."""
         config, pinned = self.config, self.learner.devices.copies_from_pinned_memory
-        order = epoch_order(len(pairs), config.seed, state.epoch).split(config.batch_size)[state.batch :]
+        order = epoch_batches(pairs, config.batch_size, config.seed, state.epoch)[state.batch :]
         self.records.restart_clock()
         self.learner.require_its_weights()
         with contextlib.closing(read_ahead(pairs, order, config.loader_workers, pinned)) as batches:
@@ -105,7 +105,10 @@ class TrainingLoop:
             self.run.signals.awaited = "the validation set's next batch"
             with self.learner.judged_weights():
                 stop = partial(self._pause, state, only_stops=True)
-                outputs = self.learner.prediction.shared(validation.pairs.inputs, self.ranks, stop)
+                outputs = [
+                    self.learner.prediction.shared(part.inputs, self.ranks, stop, box_of(part.face, self.config))
+                    for part in parts_of(validation.pairs)
+                ]
             self.run.signals.awaited = "the end of this look at the validation set"
             look = self.ranks.from_first(partial(validation.judge, outputs, self.config))
             report = replace(report, validation_loss=look.loss, validation=look.metrics, own=look.own)

@@ -15,12 +15,13 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from ..config import EnergyConfig
-from ..core import FlowProcessor, FlowStatistics
+from ..core import FlowProcessor, FlowResult, FlowStatistics
 from ..data.pairs import Batch
 from ..distributed.ranks import Ranks
 from ..utils.device_manager import DeviceManager
 from ..utils.helpers import batch_slices
 from ..utils.logging import logger
+from .batches import Setting, Waiting, setting_of
 from .diagnosis import LOSS_ALONE, NonFiniteError, first_nonfinite, first_nonfinite_gradient
 from .execution_plan import without_graphs
 from .flow_log import log_flows
@@ -64,6 +65,8 @@ class TrainingStep:
         self.processor, self.optimizer, self.config, self.devices = processor, optimizer, config, devices
         self.ranks, self.loss = ranks, loss
         self.micro_batches = config.accumulation
+        self.waiting: Waiting | None = None  # of the task: inputs on which there is nothing to do yet
+        self._setting = Setting(None, None)  # of the batch
 
     def __call__(self, batch: Batch) -> StepFigures:
         """Take a step on a batch, with the optimizer's rates; its figures are scalars, most of them on the device.
@@ -73,6 +76,7 @@ class TrainingStep:
             torch.OutOfMemoryError: a single row does not fit.
         """
         inputs, targets = batch.read()
+        self._setting = setting_of(batch, inputs, self.config, self.waiting)
         self.processor.train()
         while (sums := self._attempt(inputs, targets)) is None:
             self._save_memory(len(inputs))
@@ -114,9 +118,10 @@ class TrainingStep:
         targets = self._to_device(targets)
         for rows in parts:
             share = counts * (rows.stop - rows.start) / len(inputs)
-            outputs, stats = self._forward(inputs[rows])
-            loss, terms = (self.loss or total_loss)(outputs, targets, self.config, rows)
+            result = self._forward(inputs, rows)
+            loss, terms = self._loss(result, targets, rows)
             self._backward(loss * share, inputs[rows])
+            stats = result.stats
             log_flows(stats)
             losses = {"loss": loss.detach()} | {f"loss_{name}": term.detach() for name, term in terms.items()}
             found = {name: share * value for name, value in losses.items()}
@@ -155,7 +160,7 @@ class TrainingStep:
         raise self._refuse(next((words for words in everywhere if words != LOSS_ALONE), LOSS_ALONE))
 
     def _diagnose(self, inputs: Tensor) -> str:
-        return first_nonfinite(self.processor, self._to_device(inputs), self.devices)
+        return first_nonfinite(self.processor, self._to_device(inputs), self.devices, self._setting.box)
 
     def _exchange(self, sums: Sums, used: Sequence[nn.Parameter]) -> Sums:
         """Add up gradients and figures over the processes.
@@ -172,13 +177,26 @@ class TrainingStep:
         self.ranks.sum_([*(weight.grad for weight in used if weight.grad is not None), figures])
         return dict(zip(sums, figures, strict=True))
 
-    def _forward(self, inputs: Tensor) -> tuple[Tensor, FlowStatistics]:
+    def _forward(self, inputs: Tensor, rows: slice) -> FlowResult:
+        """Run some rows of the batch's inputs (B, E)."""
+        box, prelude = self._setting
+        if prelude is not None:
+            prelude = prelude._replace(embeddings=self._to_device(prelude.embeddings[rows]))
         try:
             with self.devices.autocast():
-                result = self.processor(self._to_device(inputs), whole_result=True)
+                moved = self._to_device(inputs[rows])
+                return self.processor(moved, True, box=box, along=self.config.loss_along, prelude=prelude)
         except FloatingPointError as error:
-            raise self._refuse(self._diagnose(inputs)) from error
-        return result.output, result.stats
+            raise self._refuse(self._diagnose(inputs[rows])) from error
+
+    def _loss(self, result: FlowResult, targets: Tensor, rows: slice) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of the output, or the mean of those of all that was read along the way, and its terms."""
+        loss = self.loss or total_loss
+        if result.along is None:
+            return loss(result.output, targets, self.config, rows)
+        found = [loss(read, targets, self.config, rows) for read in result.along]
+        terms = {name: torch.stack([parts[name] for _, parts in found]).mean() for name in found[0][1]}
+        return torch.stack([total for total, _ in found]).mean(), terms
 
     def _backward(self, loss: Tensor, inputs: Tensor) -> None:
         try:

@@ -103,6 +103,12 @@ class Executor:
         place = Place(position, self.lattice, toward)
         return _cut(more, *self._keep_or_not(lambda *inputs: run(first(), *inputs), energy, place, states))
 
+    def renamed(self, flows: Flows, changed: Flows) -> Flows:
+        """The same flows with other energies or another entry: what is known of them stays known."""
+        if flows is self._at_home:
+            self._at_home = changed
+        return changed
+
     def stand_at_home(self, flows: Flows) -> bool:
         """Whether it is known that nobody died, was born or left home since the launch."""
         return flows is self._at_home

@@ -21,13 +21,14 @@ from torch import Tensor
 
 from ..energy_lattice import EnergyLattice
 from ..flows import Flows
-from ..perceived import Coordinates, Energy, Neighbours, Recall, Sample, Site
+from ..perceived import Coordinates, Cross, Energy, Neighbours, Recall, Sample, Site
 from ..simple_neuron import SimpleNeuron
 from .gru_step import differentiate_equations, needs_equations
 from .weights import is_watched
 
 KNOWN = {
     Coordinates: "coordinates",
+    Cross: "neighbours",
     Energy: "energy",
     Neighbours: "neighbours",
     Recall: "recall",
@@ -35,7 +36,7 @@ KNOWN = {
     Site: "site",
 }
 FEW = 0.7  # share of live flows per site below which every flow has its own row of features made: less work
-CENTRE = 4  # of the nine columns around a site, itself
+CENTRE = 4  # of the 3 x 3 columns around a site, itself
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ class Layout:
     batch: int  # B
     half_extent: Tensor  # (3,) of the lattice in cells; what coordinates are scaled by
     mass: Tensor  # (F,)
-    inside: Tensor  # (S, 9) 1 where a neighbour lies on the face, 0 beyond it
+    places: tuple[int, ...]  # of the 3 x 3 columns around a site, those that are perceived, n
+    inside: Tensor  # (S, n) 1 where a neighbour lies on the face, 0 beyond it
     place: Tensor | None  # (F,) int64, the row of each flow in a table (B S, ...); None where flow b S + s is at site s
     equation: Callable[..., tuple[Tensor]]  # the same in torch's own operations
 
@@ -61,7 +63,7 @@ def columns_of(neuron: SimpleNeuron) -> dict[str, slice] | None:
     """The columns of the weight that read each piece; None where a piece is not the package's own, or is watched."""
     found, start = {}, 0
     for piece in neuron.perceived:
-        if type(piece) not in KNOWN or is_watched(piece):
+        if type(piece) not in KNOWN or is_watched(piece) or KNOWN[type(piece)] in found:
             return None
         found[KNOWN[type(piece)]] = slice(start, start + piece.width)
         start += piece.width
@@ -85,8 +87,10 @@ def layout_of(
             return (first,)
         return (first + (recalled if place is None else recalled.index_select(0, place)),)
 
+    places = next((one.places for one in neuron.perceived if isinstance(one, Neighbours)), ())
     extent, inside = lattice.half_extent.like(flows.position), lattice.inside.like(flows.mass)
-    return Layout(columns, config.sites, flows.batch, extent, flows.mass, inside, place, equation)
+    inside = inside if len(places) == 9 else inside[:, places]
+    return Layout(columns, config.sites, flows.batch, extent, flows.mass, places, inside, place, equation)
 
 
 def recalled_product(entered: Tensor, weight: Tensor, columns: dict[str, slice]) -> Tensor | None:
@@ -186,21 +190,16 @@ class _Parts:
         parts = {name: weight[:, columns] for name, columns in layout.columns.items()}
         self.coordinates, self.energy = parts.get("coordinates"), parts.get("energy")
         self.sample, self.site = parts.get("sample"), parts.get("site")
-        self.neighbours = None if "neighbours" not in parts else parts["neighbours"].unflatten(1, (9, -1))  # (H, 9, w)
+        around = parts.get("neighbours")
+        self.neighbours = None if around is None else around.unflatten(1, (len(layout.places), -1))  # (H, n, w)
         own, self.shared = self.energy, False
         if own is not None and self.neighbours is not None and layout.place is None:
             self.energy, self.shared = None, True
         if kernel is None and self.neighbours is not None:
-            kernel = _kernel_of(self.neighbours, own if self.shared else None)
-        self.kernel = kernel  # (H, 9, C)
-
-
-def _kernel_of(neighbours: Tensor, own: Tensor | None) -> Tensor:
-    """(H, 9, C) the weights of the neighbours' energies, with those of the flow's own in the middle."""
-    kernel = neighbours[:, :, :-1].contiguous()
-    if own is not None:
-        kernel[:, CENTRE] += own
-    return kernel
+            kernel = self.neighbours[:, :, :-1].contiguous()
+            if self.shared and own is not None and kernel is not None:
+                kernel[:, layout.places.index(CENTRE)] += own
+        self.kernel = kernel  # (H, n, C) the weights of the neighbours' energies
 
 
 def _coordinates(position: Tensor, layout: Layout, dtype: torch.dtype) -> Tensor:
@@ -258,12 +257,12 @@ def _gradients_of_tables(
     if part.neighbours is not None and part.kernel is not None:
         to_columns = fold(flat @ part.kernel.flatten(1), layout)
         to_kernel = (flat.t() @ unfold(tables.columns.to(dtype), layout)).view_as(part.kernel)
-        to_neighbours = to_part["neighbours"].unflatten(1, (9, -1))
+        to_neighbours = to_part["neighbours"].unflatten(1, (len(layout.places), -1))
         to_neighbours[:, :, :-1] = to_kernel
         to_mass = flat if tables.mass is not None else to_product.sum(0)
         to_neighbours[:, :, -1] = to_mass.t() @ _mass_around(tables, layout, dtype)
         if part.shared:
-            to_part["energy"].copy_(to_kernel[:, CENTRE])
+            to_part["energy"].copy_(to_kernel[:, layout.places.index(CENTRE)])
     if part.site is not None:
         own = flat @ part.site[:, :-1]
         to_columns = own if to_columns is None else to_columns + own
@@ -283,9 +282,13 @@ def _gradients_of_tables(
 
 
 def unfold(columns: Tensor, layout: Layout) -> Tensor:
-    """(B S, C) to (B S, 9 C): the 3 x 3 columns around each, row by row, zeros beyond the face."""
+    """(B S, C) to (B S, n C): the columns around each, row by row, zeros beyond the face."""
     across, down = layout.face
     padded = F.pad(columns.view(layout.batch, down, across, -1), (0, 0, 1, 1, 1, 1))
+    if len(layout.places) < 9:
+        corners = [divmod(place, 3) for place in layout.places]
+        parts = [padded[:, y : y + down, x : x + across] for y, x in corners]
+        return torch.cat(parts, dim=3).view(len(columns), -1)
     sample, row, column, _ = padded.stride()
     three = 3 * padded.shape[3]  # three neighbours of a row lie one after the other in memory
     around = padded.as_strided((layout.batch, down, across, 3, three), (sample, row, column, row, 1))
@@ -293,20 +296,21 @@ def unfold(columns: Tensor, layout: Layout) -> Tensor:
 
 
 def fold(around: Tensor, layout: Layout) -> Tensor:
-    """(B S, 9 C) gradients of `unfold` to (B S, C)."""
+    """(B S, n C) gradients of `unfold` to (B S, C)."""
     across, down = layout.face
-    parts = around.view(layout.batch, down, across, 9, -1)
+    parts = around.view(layout.batch, down, across, len(layout.places), -1)
     padded = around.new_zeros(layout.batch, down + 2, across + 2, parts.shape[4])
-    for offset in range(9):
-        y, x = divmod(offset, 3)
-        padded[:, y : y + down, x : x + across] += parts[:, :, :, offset]
+    for number, place in enumerate(layout.places):
+        y, x = divmod(place, 3)
+        padded[:, y : y + down, x : x + across] += parts[:, :, :, number]
     return padded[:, 1:-1, 1:-1].reshape(len(around), -1)
 
 
 def _mass_around(tables: _Tables, layout: Layout, dtype: torch.dtype) -> Tensor:
-    """(B S, 9) the mass of the 3 x 3 columns around each, zeros beyond the face; (S, 9) where it is 1 everywhere."""
+    """(B S, n) the mass of the columns around each, zeros beyond the face; (S, n) where it is 1 everywhere."""
     across, down = layout.face
     if tables.mass is None:
         return layout.inside.to(dtype)
     padded = F.pad(tables.mass.to(dtype).view(layout.batch, 1, down, across), (1, 1, 1, 1))
-    return padded.unfold(2, 3, 1).unfold(3, 3, 1).reshape(-1, 9)
+    around = padded.unfold(2, 3, 1).unfold(3, 3, 1).reshape(-1, 9)
+    return around if len(layout.places) == 9 else around[:, layout.places]

@@ -57,9 +57,23 @@ def sample_flood(
     return torch.eye(KINDS)[kind].flatten(1), torch.eye(STATES)[reached.long()].flatten(1)
 
 
-def draw_flood(inputs: Tensor, outputs: Tensor, face: Size) -> str:
+def waiting_flood(inputs: Tensor, face: Size, random: torch.Generator) -> Tensor:
+    """(N, E) floods to the same without a source: nothing can be reached yet.
+
+    Args:
+        inputs: (N, E).
+        face: columns and rows of cells.
+        random: is not needed.
+    """
+    cells = inputs.view(len(inputs), -1, KINDS).clone()
+    cells[:, :, FREE] += cells[:, :, SOURCE]
+    cells[:, :, SOURCE] = 0
+    return cells.flatten(1)
+
+
+def draw_flood(inputs: Tensor, outputs: Tensor, face: Size, plain: bool = False) -> str:
     """The picture of one flood, (E,), with the cells that the output (T,) calls reached."""
-    return flood_text(inputs, class_of_cells(outputs.unsqueeze(0), STATES)[0], face)
+    return flood_text(inputs, class_of_cells(outputs.unsqueeze(0), STATES)[0], face, plain)
 
 
 FLOOD = Task(
@@ -74,4 +88,6 @@ FLOOD = Task(
     test_sizes=((12, 12), (16, 16), (24, 24), (48, 48)),
     options={"blocked": 0.35},
     draw=draw_flood,
+    waiting=waiting_flood,
+    rows=32_000,
 )

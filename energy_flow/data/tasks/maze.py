@@ -79,9 +79,30 @@ def shortest_paths(inputs: Tensor, outputs: Tensor, targets: Tensor, face: Size)
     return float((connected & (marked.sum(1) == shortest)).double().mean())
 
 
-def draw_maze(inputs: Tensor, outputs: Tensor, face: Size) -> str:
+def draw_maze(inputs: Tensor, outputs: Tensor, face: Size, plain: bool = False) -> str:
     """The picture of one maze, (E,), with the cells that the output (T,) marks."""
-    return maze_text(inputs, class_of_cells(outputs.unsqueeze(0), MARKS)[0], face)
+    return maze_text(inputs, class_of_cells(outputs.unsqueeze(0), MARKS)[0], face, plain)
+
+
+def waiting_maze(inputs: Tensor, face: Size, random: torch.Generator) -> Tensor:
+    """(N, E) mazes to the same with marks on their dead ends, so that hardly a cell can be ruled out yet.
+
+    A dead end that is neither start nor goal is on no path, and what it leads to neither: ruling cells out begins
+    there. A random share of the dead ends is marked as start or goal, another share in every maze.
+
+    Args:
+        inputs: (N, E).
+        face: columns and rows of cells.
+        random: draws the marks.
+    """
+    cells = inputs.view(len(inputs), -1, CELL_WIDTH).clone()
+    dead_end = cells[:, :, : len(WAYS)].sum(2) == 1
+    share = 1.5 * torch.rand(len(cells), 1, generator=random)
+    marked = dead_end & (torch.rand(dead_end.shape, generator=random) < share)
+    which = torch.rand(dead_end.shape, generator=random) < 0.5
+    cells[:, :, START][marked & which] = 1
+    cells[:, :, GOAL][marked & ~which] = 1
+    return cells.flatten(1)
 
 
 def _carve(mazes: int, beside: Tensor, random: torch.Generator) -> Tensor:
@@ -152,4 +173,6 @@ MAZE = Task(
     options={"loops": 0.0},
     judge=shortest_paths,
     draw=draw_maze,
+    waiting=waiting_maze,
+    rows=32_000,
 )

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ...config import EnergyConfig, Registry
@@ -22,7 +23,8 @@ MADE_HERE = "made by this package, free to use"
 Sampler = Callable[..., tuple[Tensor, Tensor]]  # N, split, fixed, random; face=..., and the options by their names
 Metric = Callable[[Tensor, Tensor], float]
 Judge = Callable[[Tensor, Tensor, Tensor, Size], float]
-Draw = Callable[[Tensor, Tensor, Size], str]
+Draw = Callable[[Tensor, Tensor, Size, bool], str]
+Waiting = Callable[[Tensor, Size, torch.Generator], Tensor]
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,11 @@ class Task:
         extra_splits: splits to be judged at, besides validation and test; `make_split` draws them.
         judge: (N, E) inputs, (N, T) outputs, (N, T) targets and their face to a number, where an output can be right
             otherwise than by being the target; it has the name of the metric.
-        draw: one input (E,), one output (T,) and their face to a picture in text.
+        draw: one input (E,), one output (T,), their face, and whether the picture is of plain ASCII, to a picture in
+            text.
+        waiting: (N, E) inputs, their face and a random generator to (N, E) inputs on which there is nothing to do yet;
+            training may let a batch wait on them before its own inputs enter (`prelude_steps`).
+        rows: of training, where the task is asked for by its name alone.
     """
 
     what: str
@@ -85,6 +91,8 @@ class Task:
     extra_splits: tuple[str, ...] = ()
     judge: Judge | None = None
     draw: Draw | None = None
+    waiting: Waiting | None = None
+    rows: int | None = None
 
     @property
     def sizes(self) -> Sizes:

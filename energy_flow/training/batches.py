@@ -1,0 +1,72 @@
+"""Which rows a batch has, and in which lattice it runs. All of it follows from seed, epoch and rows.
+
+Shapes: `B` rows of a batch, `E` input width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..config import Box, EnergyConfig
+from ..core import Prelude
+from ..data.pairs import Batch, Pairs, Size, SizedPairs
+from ..utils.helpers import epoch_order
+
+Waiting = Callable[[Tensor, Size, torch.Generator], Tensor]  # (B, E) inputs, face, random to (B, E)
+WAITING_SHARE = 0.7  # of the preludes of a task that can wait; in the others its inputs are there from the beginning
+
+
+class Setting(NamedTuple):
+    """Where a batch runs."""
+
+    box: Box | None  # None is the model's own
+    prelude: Prelude | None
+
+
+def batch_count(pairs: Pairs, size: int) -> int:
+    """Batches of an epoch; one has rows of one size alone."""
+    parts = pairs.parts if isinstance(pairs, SizedPairs) else (pairs,)
+    return sum(-(-len(part) // size) for part in parts)
+
+
+def epoch_batches(pairs: Pairs, size: int, seed: int, epoch: int) -> list[Tensor]:
+    """The rows of every batch of an epoch, int64; those of different sizes take turns at random."""
+    if not isinstance(pairs, SizedPairs):
+        return list(epoch_order(len(pairs), seed, epoch).split(size))
+    batches: list[Tensor] = []
+    for number, (part, first) in enumerate(zip(pairs.parts, pairs.offsets, strict=False)):
+        batches += (epoch_order(len(part), seed + 7919 * (number + 1), epoch) + first).split(size)
+    return [batches[place] for place in epoch_order(len(batches), seed, epoch).tolist()]
+
+
+def box_of(face: Size | None, config: EnergyConfig) -> Box | None:
+    """The lattice for rows that were made for some face; None where that is the model's own, or nobody knows."""
+    return None if face is None or face == config.sites else config.box_of(face)
+
+
+def setting_of(batch: Batch, inputs: Tensor, config: EnergyConfig, waiting: Waiting | None) -> Setting:
+    """Where a batch of training runs.
+
+    Args:
+        batch: its rows, and the face they were made for.
+        inputs: (B, E) of the batch.
+        config: prelude, depth.
+        waiting: makes inputs on which there is nothing to do yet, where the task has such.
+    """
+    box = box_of(batch.face, config)
+    if not config.prelude_steps:
+        return Setting(box, None)
+    place = int((batch.rows.double() * torch.arange(1, len(batch.rows) + 1)).sum()) % 2**31
+    random = torch.Generator().manual_seed(config.seed * 1_000_003 + place)
+    has, waits = torch.rand(2, generator=random).tolist()
+    steps = int(torch.randint(1, config.prelude_steps + 1, (1,), generator=random))
+    if has >= config.prelude_share:
+        return Setting(box, None)
+    first = inputs
+    if waiting is not None and waits < WAITING_SHARE:
+        first = waiting(inputs, batch.face or config.sites, random)
+    return Setting(box, Prelude(steps, first))
