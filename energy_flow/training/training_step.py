@@ -66,6 +66,7 @@ class TrainingStep:
         self.ranks, self.loss = ranks, loss
         self.micro_batches = config.accumulation
         self.waiting: Waiting | None = None  # of the task: inputs on which there is nothing to do yet
+        self.progress = 0.0  # share of the run that is over
         self._setting = Setting(None, None)  # of the batch
 
     def __call__(self, batch: Batch) -> StepFigures:
@@ -191,6 +192,14 @@ class TrainingStep:
 
     def _loss(self, result: FlowResult, targets: Tensor, rows: slice) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of the output, or the mean of those of all that was read along the way, and its terms."""
+        found, terms = self._loss_of_outputs(result, targets, rows)
+        config = self.config
+        if result.aim_entropy is None or self.progress >= config.aim_entropy_until or not config.aim_entropy:
+            return found, terms
+        weight = config.aim_entropy * (1 - self.progress / config.aim_entropy_until)
+        return found - weight * result.aim_entropy, terms
+
+    def _loss_of_outputs(self, result: FlowResult, targets: Tensor, rows: slice) -> tuple[Tensor, dict[str, Tensor]]:
         loss = self.loss or total_loss
         if result.along is None:
             return loss(result.output, targets, self.config, rows)
