@@ -29,7 +29,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.common import fingerprint, parser_for, publish, write_tables
-from benchmarks.learning.baselines import ResidualMLP, identity_linear, predict, train
+from benchmarks.learning.rivals import ResidualMLP, identity_linear
+from benchmarks.learning.training import predict, train
 from energy_flow.config import EnergyConfig, create_tiny_config
 from energy_flow.core import create_processor
 from energy_flow.data import PairSet, TextBank
