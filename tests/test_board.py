@@ -16,7 +16,7 @@ from benchmarks.learning.board.bootstrap import interval, resampled, scores
 from benchmarks.learning.board.competition import compete, expected
 from benchmarks.learning.board.contests import CONTESTS, Contest, Trial, grid
 from benchmarks.learning.board.judging import hits_of, losses_of
-from benchmarks.learning.board.plan import Effort, Job, best_rivals, chosen_rate, next_jobs
+from benchmarks.learning.board.plan import Effort, Job, best_rivals, chosen_rate, lattice_flops, next_jobs
 from benchmarks.learning.board.rates import LEAST, search
 from benchmarks.learning.board.runs import Runs
 from benchmarks.learning.board.systems import LATTICE, SYSTEMS
@@ -208,6 +208,16 @@ def test_a_whole_run_may_want_another_rate_than_a_third_of_it() -> None:
     assert Job("GRU", 0, 1.6e-2) in finished
 
 
+def test_who_matches_the_work_of_the_lattice_waits_for_it() -> None:
+    systems, finished = [LATTICE, "residual MLP, FLOPs"], {}
+    while jobs := next_jobs(systems, finished, Effort()):
+        if lattice_flops(finished, Effort()) is None:
+            assert {job.system for job in jobs} == {LATTICE}
+        finished |= finish(jobs)
+    assert {job.system for job in finished} == set(systems)
+    assert {job.system for job in next_jobs(systems[1:], {}, Effort())} == {systems[1]}
+
+
 def test_the_two_best_rivals_get_more_seeds() -> None:
     systems, effort, finished = [LATTICE, "GRU", "Transformer", "convolutional GRU", "lattice off"], Effort(), {}
     points = dict(zip(systems, (0.9, 0.1, 0.4, 0.3, 0.8), strict=True))
@@ -285,11 +295,11 @@ def test_a_board_that_was_cut_goes_on_and_ends_with_the_same_table(tiny: str, tm
     systems, recipe = [LATTICE, "ridge", "convolutional GRU"], recipe_of(tiny, "", EFFORT)
     done: list[Job] = []
 
-    def work(job: Job, most: int) -> dict:
+    def work(job: Job, flops: float | None, most: int) -> dict:
         if len(done) == most:
             raise KeyboardInterrupt
         done.append(job)
-        return run(job, tiny, "", EFFORT)
+        return run(job, flops, tiny, "", EFFORT)
 
     def board(folder: Path, resume: bool, most: int) -> list:
         runs = Runs(folder, recipe, resume)
@@ -348,7 +358,7 @@ def test_a_training_that_fails_leaves_no_row(tiny: str, monkeypatch: pytest.Monk
 
     monkeypatch.setattr("benchmarks.learning.board.work.train", fails)
     job = Job("GRU", 0, 2e-3)
-    outcome = run(job, tiny, "", EFFORT)
+    outcome = run(job, None, tiny, "", EFFORT)
     assert outcome["validation_loss"] is None
     assert rows_by_system(["GRU"], {job: outcome}, EFFORT) == {}
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from typing import Any
 
-from .plan import Effort, Finished, Job, next_jobs
+from .plan import Effort, Finished, Job, lattice_flops, next_jobs
 from .runs import Runs
 
-Work = Callable[[Job], dict[str, Any]]
+Work = Callable[[Job, float | None], dict[str, Any]]
 
 
 def compete(
@@ -28,7 +28,8 @@ def compete(
         systems: who takes part.
         runs: the finished ones; they grow.
         effort: how much is spent.
-        work: a job to what it leaves; it must be picklable where the pool has processes.
+        work: a job, and the lattice's FLOPs for a row where they are known, to what the job leaves; it must be
+            picklable where the pool has processes.
         pool: where jobs run.
         workers: how many run at a time.
         until: when `time.monotonic()` is beyond it, no job is started, and before it none that would end later.
@@ -42,7 +43,7 @@ def compete(
         for job in coming[: workers - len(pending)]:
             if until is None or time.monotonic() + expected(job, runs.finished, effort) <= until:
                 print(f"{job.system}: rate {job.rate:g}, seed {job.seed}{'' if job.whole else ', tuning'}", flush=True)
-                pending[pool.submit(work, job)] = job
+                pending[pool.submit(work, job, lattice_flops(runs.finished, effort))] = job
         if not pending:
             return coming
         for done in wait(pending, return_when=FIRST_COMPLETED).done:

@@ -60,7 +60,9 @@ QUICK = Effort(grid=(2e-3,), tunes=False, seeds=1, rival_seeds=1, part=0.1, rows
 
 def next_jobs(systems: Sequence[str], finished: Finished, effort: Effort) -> list[Job]:
     """The jobs that can run now; none when the board is complete."""
-    jobs = [job for name in systems for job in jobs_of(name, finished, effort, effort.rival_seeds)]
+    knows_work = LATTICE not in systems or lattice_flops(finished, effort) is not None
+    ready = [name for name in systems if knows_work or SYSTEMS[name].by != "FLOPs"]
+    jobs = [job for name in ready for job in jobs_of(name, finished, effort, effort.rival_seeds)]
     if jobs:
         return jobs
     rivals = best_rivals(systems, finished, effort)
@@ -103,6 +105,11 @@ def rows_of(name: str, finished: Finished, effort: Effort) -> list[Run]:
     rate = chosen_rate(name, finished, effort)
     found = [(job.seed, run) for job, run in finished.items() if job == Job(name, job.seed, rate or 0.0)]
     return [] if rate is None else [run for _, run in sorted(found, key=lambda one: one[0])]
+
+
+def lattice_flops(finished: Finished, effort: Effort) -> float | None:
+    """The work of the trained lattice for a row, which some rivals match; None where it is not known yet."""
+    return next((run.get("flops_per_row") for run in rows_of(LATTICE, finished, effort)), None)
 
 
 def best_rivals(systems: Sequence[str], finished: Finished, effort: Effort) -> list[str]:

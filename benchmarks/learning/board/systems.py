@@ -91,14 +91,15 @@ SYSTEMS: dict[str, System] = {
 }
 
 
-def build(system: System, contest: Contest, config: EnergyConfig, rows: Tensor) -> Contestant:
+def build(system: System, contest: Contest, config: EnergyConfig, rows: Tensor, flops: float | None) -> Contestant:
     """A network of the size that the system's row asks for, with the weights of the configuration's seed.
 
     Args:
         system: the row.
         contest: its task.
         config: of the lattice, whose size counts.
-        rows: (B, E) of the lattice's own face, on which work is measured; that of the lattice before training.
+        rows: (B, E) of the lattice's own face, on which work is measured.
+        flops: the work of the lattice for a row; None is that of an untrained one.
     """
     torch.manual_seed(config.seed)
     widths = config.input_embedding_dim, config.output_embedding_dim
@@ -110,8 +111,8 @@ def build(system: System, contest: Contest, config: EnergyConfig, rows: Tensor) 
     processor = create_processor(config)
     if system.by == "parameters":
         return of_parameters(make, round(system.times * count_parameters(processor)))
-    flops = system.times * forward_flops(processor, rows)
-    return of_flops(make, flops, rows.shape, at_home(config))
+    flops = forward_flops(processor, rows) if flops is None else flops
+    return of_flops(make, system.times * flops, rows.shape, at_home(config))
 
 
 def at_home(config: EnergyConfig) -> Course:

@@ -92,10 +92,17 @@ def arena_of(name: str, source: str, rows_part: float) -> Arena:
     return Arena(train_pairs, validation, trials, None, config)
 
 
-def run(job: Job, name: str, source: str, effort: Effort) -> dict[str, Any]:
+def run(job: Job, flops: float | None, name: str, source: str, effort: Effort) -> dict[str, Any]:
     """Train a system and judge it; what comes back can be written as JSON.
 
     A training whose loss is not finite leaves no score, and no validation loss.
+
+    Args:
+        job: what to train.
+        flops: the work of the trained lattice for a row, which some match; None is that of an untrained one.
+        name: of the contest.
+        source: of a set of texts.
+        effort: how long, and on how many rows.
     """
     contest, arena = CONTESTS[name], arena_of(name, source, effort.rows_part)
     config = arena.config.replace(seed=job.seed)
@@ -103,7 +110,9 @@ def run(job: Job, name: str, source: str, effort: Effort) -> dict[str, Any]:
     part = effort.part * (1.0 if job.whole else effort.tuned_part)
     started = time.perf_counter()
     try:
-        trained = solve(contest, arena, job) if SYSTEMS[job.system].solved else fit(contest, arena, job, config, part)
+        trained = (
+            solve(contest, arena, job) if SYSTEMS[job.system].solved else fit(contest, arena, job, config, part, flops)
+        )
     except FloatingPointError as error:
         return {"failed": str(error), "validation_loss": None, "trials": {}, "machine": machine()}
     loss = sum(
@@ -141,7 +150,7 @@ def judge(contest: Contest, trained: Trained, trial: Trial, pairs: PairSet, bank
     }
 
 
-def fit(contest: Contest, arena: Arena, job: Job, config: EnergyConfig, part: float) -> Trained:
+def fit(contest: Contest, arena: Arena, job: Job, config: EnergyConfig, part: float, budget: float | None) -> Trained:
     """Train a lattice or a network on a part of the steps."""
     steps = contest.steps or config.epochs * batch_count(arena.train, config.batch_size)
     pairs, epochs = shortened(arena.train, max(1, round(part * steps)), config.batch_size)
@@ -158,7 +167,7 @@ def fit(contest: Contest, arena: Arena, job: Job, config: EnergyConfig, part: fl
 
         flops = forward_flops(trainer.processor, rows)
         return Trained(answer, count_parameters(trainer.processor), flops, seconds)
-    model = build(SYSTEMS[job.system], contest, config, rows)
+    model = build(SYSTEMS[job.system], contest, config, rows, budget)
     waiting = TASKS[contest.task].waiting if contest.task else None
     started = time.perf_counter()
     train(model, pairs, config, epochs, waiting)
