@@ -20,6 +20,7 @@ from rich.table import Table
 
 import energy_flow
 from energy_flow.config import EnergyConfig
+from energy_flow.data.pairs import Pairs, PairSet, parts_of
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -40,6 +41,12 @@ def machine() -> dict[str, Any]:
 def fingerprint(config: EnergyConfig) -> str:
     """Twelve letters that tell one configuration from another."""
     return hashlib.sha256(config.to_json().encode()).hexdigest()[:12]
+
+
+def one_size(pairs: Pairs) -> PairSet:
+    """Pairs that are known to have one size."""
+    (part,) = parts_of(pairs)
+    return part
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:

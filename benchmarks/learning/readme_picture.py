@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.common import one_size
 from benchmarks.learning.synthetic_tasks import BATCH, CONFIG
 from energy_flow import EnergyConfig, EnergyTrainer, FlowProcessor, create_processor
 from energy_flow.data import TASKS, make_task
@@ -25,8 +26,9 @@ def train(steps: int) -> tuple[FlowProcessor, torch.Tensor, float]:
     config = EnergyConfig.from_dict(CONFIG | data_settings(data))
     trainer = EnergyTrainer(create_processor(config), config)
     trainer.fit(data, epochs=1)
-    score = TASKS[TASK].metric(trainer.predict(data.test.inputs), data.test.targets[:])
-    return trainer.processor, data.test.inputs[:1], score
+    test = one_size(data.test)
+    score = TASKS[TASK].metric(trainer.predict(test.inputs), test.targets[:])
+    return trainer.processor, test.inputs[:1], score
 
 
 def main() -> None:

@@ -11,6 +11,9 @@ definitions never count, and under `synset` neither do its synonyms'), trained t
 definitions (two towers). Each is scored by the cosine, and with hubs held back (CSLS). The best row is the one of least
 median rank on the validation words.
 
+Quote the protocol `synset` where the space is learned: of Hill's 500 definitions 306 are shared with a synonym, and
+under `word` they may be part of the targets.
+
     energy-flow data build wordnet WORDS
     energy-flow data embed WORDS/pairs.jsonl SET --candidates WORDS/candidates.jsonl
     python -m benchmarks.learning.reverse_dictionary --data SET --queries hill_unseen_500.json [--quick]
@@ -29,7 +32,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.common import fingerprint, parser_for, publish, write_tables
-from benchmarks.learning.baselines import ResidualMLP, identity_linear, predict, train
+from benchmarks.learning.rivals import ResidualMLP, identity_linear
+from benchmarks.learning.training import predict, train
 from energy_flow.config import EnergyConfig, create_tiny_config
 from energy_flow.core import create_processor
 from energy_flow.data import PairSet, TextBank

@@ -13,8 +13,9 @@ from typing import Any
 
 import torch
 
-from benchmarks.common import parser_for, publish
-from benchmarks.learning.baselines import identity_linear, predict, train
+from benchmarks.common import one_size, parser_for, publish
+from benchmarks.learning.rivals import identity_linear
+from benchmarks.learning.training import predict, train
 from energy_flow.config import create_tiny_config
 from energy_flow.core import create_processor
 from energy_flow.data import PairData, load_shipped
@@ -25,7 +26,8 @@ FIGURES = ("cosine", "centred_cosine", "median_rank", "acc_1", "acc_10", "acc_10
 
 def row(name: str, seed: str, outputs: torch.Tensor, data: PairData, seconds: float) -> list[Any]:
     judge = Judge(data.bank)
-    metrics, bounds = judge.measure(outputs, data.test).to_dict(), judge.confidence_intervals(outputs, data.test)
+    test = one_size(data.test)
+    metrics, bounds = judge.measure(outputs, test).to_dict(), judge.confidence_intervals(outputs, test)
     cells = [f"{metrics[one]:.4g} ({bounds[one][0]:.3g}-{bounds[one][1]:.3g})" for one in FIGURES]
     return [name, seed, *cells, round(seconds, 1)]
 
@@ -35,7 +37,8 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     arguments = parser.parse_args()
     data = load_shipped()
-    rows = [row("input itself", "-", data.test.inputs, data, 0.0)]
+    test = one_size(data.test)
+    rows = [row("input itself", "-", test.inputs[:], data, 0.0)]
     for seed in arguments.seeds:
         config = create_tiny_config(seed=seed, warmup_steps=100)
         started = time.perf_counter()
@@ -46,9 +49,9 @@ def main() -> None:
         trainer = EnergyTrainer(create_processor(config), config)
         trainer.fit(data)
         seconds = time.perf_counter() - middle
-        outputs = predict(matrix, data.test.inputs)
+        outputs = predict(matrix, test.inputs)
         rows.append(row("one matrix", str(seed), outputs, data, middle - started))
-        rows.append(row("lattice, tiny", str(seed), trainer.predict(data.test.inputs), data, seconds))
+        rows.append(row("lattice, tiny", str(seed), trainer.predict(test.inputs), data, seconds))
     title = f"shipped data, test split, {len(data.test)} rows"
     publish(arguments.results / "shipped_tiny.json", title, ("system", "seed", *FIGURES, "seconds"), rows)
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.common import parser_for, publish
-from benchmarks.learning.baselines import ridge
+from benchmarks.common import one_size, parser_for, publish
+from benchmarks.learning.rivals import ridge
 from energy_flow.config import EnergyConfig
 from energy_flow.core import create_processor
 from energy_flow.data import TASKS, make_task
@@ -74,14 +74,15 @@ class Watch:
 def run(name: str, seed: int, steps: int) -> list[Any]:
     data, task = make_task(name, steps * BATCH, seed=seed), TASKS[name]
     config = EnergyConfig.from_dict(CONFIG | data_settings(data) | {"seed": seed})
+    test = one_size(data.test)
     processor, watch = create_processor(config), Watch()
     trainer = EnergyTrainer(processor, config, observers=[watch])
     started = time.perf_counter()
     trainer.fit(data, epochs=1)
     seconds = (time.perf_counter() - started) / steps
-    score = task.metric(trainer.predict(data.test.inputs), data.test.targets[:])
+    score = task.metric(trainer.predict(test.inputs), test.targets[:])
     parameters = sum(weight.numel() for weight in processor.parameters())
-    linear = task.metric(ridge(data.train, data.validation, data.test.inputs[:]), data.test.targets[:])
+    linear = task.metric(ridge(one_size(data.train), one_size(data.validation), test.inputs[:]), test.targets[:])
     figures = [score, linear, parameters, min(watch.coverage), watch.last["path_length"], seconds]
     return [name, seed, task.metric_name, *figures]
 

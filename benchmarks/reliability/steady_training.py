@@ -12,7 +12,7 @@ import statistics
 import time
 from dataclasses import dataclass, field
 
-from benchmarks.common import parser_for, publish
+from benchmarks.common import one_size, parser_for, publish
 from energy_flow.config import EnergyConfig, create_config
 from energy_flow.core import FlowProcessor, create_processor
 from energy_flow.data import load_shipped
@@ -38,21 +38,23 @@ class Record:
 def train(config: EnergyConfig, steps: int) -> tuple[FlowProcessor, Record]:
     data, record, devices = load_shipped(), Record(), DeviceManager("cpu", "float32")
     processor = create_processor(config)
-    processor.mapper.calibrate(data.train.inputs, data.train.targets)
+    pairs = one_size(data.train)
+    processor.mapper.calibrate(pairs.inputs, pairs.targets)
     optimizer = create_optimizer(processor, config)
-    order = epoch_order(len(data.train), 0, 1)
+    order = epoch_order(len(pairs), 0, 1)
     batches = list(batch_slices(len(order), config.batch_size))
     for step in range(steps):
         rows = order[batches[step % len(batches)]]
         started = time.perf_counter()
-        output, stats, _ = processor.run(data.train.inputs[rows])
-        loss, _ = total_loss(output, data.train.targets[rows], config)
+        result = processor.run(pairs.inputs[rows])
+        loss, _ = total_loss(result.output, pairs.targets[rows], config)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
         record.seconds.append(time.perf_counter() - started)
         record.resident.append(devices.memory().used)
-        record.flow_steps.append(int(stats.flow_steps))
+        record.flow_steps.append(int(result.stats.flow_steps))
+        stats = result.stats
         ended = stats.arrived.sum(0) + stats.faded.sum(0)
         record.unaccounted += int((stats.launched + stats.spawned.sum(0) - ended).abs().sum())
         for name, weight in processor.named_parameters():

@@ -20,7 +20,7 @@ import torch
 from rich.console import Console
 
 from benchmarks.common import parser_for, publish, spread
-from benchmarks.learning.baselines import train
+from benchmarks.learning.training import train
 from energy_flow.config import EnergyConfig, create_tiny_config
 from energy_flow.core import FlowProcessor, create_processor
 from energy_flow.data import PairSet, load_shipped
