@@ -396,7 +396,7 @@ class Reference:
         result.site_mass = masses
         total = self.columns * self.rows * config.energy_dim
         gain = math.sqrt(config.output_embedding_dim / total)
-        gain = gain * self.weights["mapper.output_rms"]
+        gain = gain * config.output_scale * self.weights["mapper.output_rms"]
         if config.mapping == "tied":
             return torch.cat([self.weights["mapper.output_weight"] @ energy for energy in energies]) * gain
         return self.weights["mapper.output_weight"] @ torch.cat(energies) * gain

@@ -108,7 +108,7 @@ class EnergyConfig(
             self.final_learning_rate_ratio,
             "give a share of at most 1",
         )
-        for name in ("learning_rate", "gradient_clip", "contrastive_temperature"):
+        for name in ("learning_rate", "gradient_clip", "contrastive_temperature", "output_scale"):
             _require(getattr(self, name) > 0, name, getattr(self, name), "give a number above 0")
         weights = self.loss_weights
         _require(

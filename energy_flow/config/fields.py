@@ -59,6 +59,9 @@ class EnergyFields:
     """What is added to the gate of an untrained carrier; null is the rule's own: 5 gated, 0 the others."""
     learn_faces: bool = True
     """Whether the maps between embeddings and sites train."""
+    output_scale: float = 1.0
+    """Size of an untrained output beside the targets'. Logits of classes must become larger than the one-hot targets:
+    6 lets them."""
     max_active_flows: int = 1000
     """Most flows that live at once in one sample."""
     energy_threshold: float = 0.1

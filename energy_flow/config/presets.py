@@ -34,6 +34,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "mover": "straight",
         "mapping": "tied",
         "energy_dim": 32,
+        "output_scale": 6.0,
         "energy_rule": "column",
         "energy_threshold": 0.0,
         "max_spawn_per_step": 0,

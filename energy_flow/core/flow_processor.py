@@ -34,6 +34,7 @@ class Step:
         self.config, self.most_flows = processor.config, processor.most_flows
         self.lattice, self.carrier = processor.lattice, processor.carrier
         self.noise = processor.config.energy_noise if processor.training else 0.0
+        self.noise_source = processor.noise_source
         self.executor = Executor(processor.lattice, processor.neuron, processor.carrier, processor.execution)
 
     def __call__(self, flows: Flows) -> StepResult:
@@ -47,8 +48,10 @@ class Step:
             flows: those that take the step.
         """
         if self.noise:
-            noisy = torch.randn_like(flows.energy).mul_(self.noise).add_(flows.energy)
-            flows = self.executor.renamed(flows, flows._replace(energy=noisy))
+            like = {"device": flows.energy.device, "dtype": flows.energy.dtype}
+            noise = torch.randn(flows.energy.shape, generator=self.noise_source, **like)
+            noisy = flows._replace(energy=torch.add(flows.energy, noise, alpha=self.noise))
+            flows = self.executor.renamed(flows, noisy)
         output, hidden = self.executor.update(flows)
         plan = plan_splits(flows, output.spawn_levels, self.config, self.most_flows)
         energy, mass = keep_rest(output.energy_value, flows.mass, output.spawn_shares, plan.accepted)
@@ -101,6 +104,7 @@ class FlowProcessor(nn.Module):
         self.carrier.to(device)
         self.mapper.to(device)
         self.execution = Execution()
+        self.noise_source: torch.Generator | None = None  # of `energy_noise`; None is torch's own
         self._lattices: dict[Box, EnergyLattice] = {}  # of boxes other than the model's own
         self.limit_training_flows(config.max_active_flows)
 
