@@ -9,12 +9,13 @@ from .faces import Face
 from .flow_processor import FlowProcessor, create_processor
 from .flows import FlowResult, Flows, FlowStatistics, FlowTrace, LatticeState, Place, Prelude, StepResult
 from .gru import StackedGRUCell
-from .movers import Mover
+from .movers import Aimed, Mover
 from .perceived import Piece, Seen
 from .readers import Reader
 from .simple_neuron import SimpleNeuron
 
 __all__ = [
+    "Aimed",
     "CarrierOutput",
     "EmbeddingMapper",
     "EnergyCarrier",

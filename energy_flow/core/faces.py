@@ -49,12 +49,17 @@ def mixed_start(sites: int, channels: int, width_in: int, width_out: int) -> tup
 
 
 def tied_start(sites: int, channels: int, width_in: int, width_out: int) -> tuple[Tensor, Tensor]:
-    """Every site gets its own chunk, spread over the channels by the pair of matrices that all sites share."""
+    """Every site gets its own chunk, spread over the channels by the pair of matrices that all sites share.
+
+    Where input and output of a site have different widths, they mean different things: then the output is read from
+    channels that the input does not fill, as far as there are such, and an untrained lattice answers nothing.
+    """
     for name, width in (("input_embedding_dim", width_in), ("output_embedding_dim", width_out)):
         if width % sites:
             raise ValueError(f"{name} = {width}; tied faces give each of {sites} sites as much: give a multiple of it")
-    basis = _basis(channels, channels)
-    return basis[:, : width_in // sites].contiguous(), basis[:, : width_out // sites].contiguous()
+    basis, given, read = _basis(channels, channels), width_in // sites, width_out // sites
+    first = 0 if given == read else min(given, channels - read)
+    return basis[:, :given].contiguous(), basis[:, first : first + read].contiguous()
 
 
 def _basis(rows: int, columns: int) -> Tensor:
