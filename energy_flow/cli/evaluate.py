@@ -41,6 +41,9 @@ class Evaluate:
     are drawn"""
     rows: int = 200
     """rows of a task that are drawn for --box"""
+    coast: float | None = None
+    """let flows go ahead without work while nothing around them changes by more than this; by default as the model has
+    it"""
     csls: bool = False
     """hold hubs back when ranking (CSLS, measured on outputs for training inputs)"""
     device: str = "auto"
@@ -51,6 +54,8 @@ class Evaluate:
         trainer = load_trainer(self.model, self.device)
         data = load_data(self.data, trainer.config.data_seed)
         box = None if self.box is None else Box.parse(self.box)
+        if self.coast is not None:
+            trainer.processor.config = trainer.config.replace(coast=self.coast)
         pairs, title = getattr(data, self.split), f"{self.split} split"
         if self.queries is not None:
             pairs, title = _embed_queries(self.queries, data), self.queries.name
