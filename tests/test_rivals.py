@@ -142,6 +142,14 @@ def test_rotary_sees_relative_places_alone(shift: tuple[int, int]) -> None:
     assert not torch.allclose(moved, products(here), atol=0.1)
 
 
+def test_attention_sees_relative_places_alone() -> None:
+    block, inputs = AttentionBlock(widths_of(16)), torch.randn(2, 20, 16)
+    here, there = (angles_of(places_of(FACE) + shift, 4) for shift in (0, 3))
+    with torch.no_grad():
+        torch.testing.assert_close(block(inputs, here), block(inputs, there), atol=1e-5, rtol=1e-4)
+        assert not torch.allclose(block(inputs, here), block(inputs, 0 * here), atol=1e-4)
+
+
 def test_a_transformer_knows_where_its_cells_are() -> None:
     inputs, model = cells(1), Transformer(CELL_IN, CELL_OUT, 16)
     swapped = inputs[:, torch.tensor([1, 0, *range(2, 20)])]
