@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 
-@dataclass
+@dataclass(eq=False)
 class Flow:
     energy: Tensor  # (C,)
     mass: float
@@ -25,6 +25,7 @@ class Flow:
     origin: int  # the site of its launch, or of its first ancestor's
     parent_id: int = -1
     age: int = 0
+    aim: Tensor | None = None  # (S,) with a pointer, once it has arrived
 
 
 @dataclass
@@ -107,7 +108,7 @@ class Reference:
         updates = [self.update(flow, field_of_site, whole) for flow in flows]
 
         candidates = []
-        for flow, (energy, _, _, shares) in zip(flows, updates, strict=True):
+        for flow, (energy, _, _, shares, _) in zip(flows, updates, strict=True):
             if level(energy) >= config.spawn_threshold and not (flow.age == 0 and flow.parent_id >= 0):
                 for child, share in enumerate(shares):
                     if level(share * energy) >= config.energy_threshold:
@@ -119,7 +120,7 @@ class Reference:
         result.refused.append(len(candidates) - len(accepted))
 
         survivors, children = [], []
-        for flow, (energy, stride, hidden, shares) in zip(flows, updates, strict=True):
+        for flow, (energy, stride, hidden, shares, aim) in zip(flows, updates, strict=True):
             kept = torch.ones((), dtype=torch.float64)
             for child, share in enumerate(shares):
                 if (flow.flow_id, child) not in accepted:
@@ -146,6 +147,7 @@ class Reference:
                 flow.origin,
                 flow.parent_id,
                 flow.age + 1,
+                aim,
             )
             if level(moved.energy) < config.energy_threshold:
                 result.faded.append(moved)
@@ -161,15 +163,15 @@ class Reference:
 
     def update(
         self, flow: Flow, field_of_site: dict[int, Tensor], whole: Tensor
-    ) -> tuple[Tensor, list[Tensor], list[Tensor], list[Tensor]]:
-        """Perceive, GRU, heads: the new energy, the stride in cells, the new hidden state, the shares."""
+    ) -> tuple[Tensor, list[Tensor], list[Tensor], list[Tensor], Tensor | None]:
+        """Perceive, GRU, heads: the new energy, the stride in cells, the new hidden state, the shares, the aim."""
         config, weights = self.config, self.weights
-        signal = linear(
-            gelu(linear(self.features(flow, field_of_site, whole), weights, "neuron.perceive")),
-            weights,
-            "neuron.project",
-        )
-        inputs, hidden = torch.cat((signal, flow.energy)), []
+        features = self.features(flow, field_of_site, whole)
+        signal = gelu(linear(features, weights, "neuron.perceive"))
+        if config.neuron_gate:
+            signal = signal * linear(features, weights, "neuron.gate")
+        signal = linear(signal, weights, "neuron.project")
+        inputs, hidden = torch.cat((signal, flow.energy)) if config.carrier_reads_energy else signal, []
         for layer in range(config.carrier_num_layers):
             inputs = self.gru_layer(layer, inputs, flow.hidden[layer])
             hidden.append(inputs)
@@ -178,6 +180,12 @@ class Reference:
         heads = linear(normed * weights["carrier.norm.weight"] + weights["carrier.norm.bias"], weights, "carrier.heads")
         channels = config.energy_dim
         gate, delta = heads[:channels], heads[channels : 2 * channels]
+        if config.mover == "pointer":
+            width = 2 + 2 * config.place_harmonics
+            split = heads[2 * channels + width :]
+            stride, aim = self.point(flow, heads[2 * channels : 2 * channels + width])
+            shares = [1 / (1 + torch.exp(-one)) / (config.max_children + 1) for one in split]
+            return self.energy_after(flow, gate, delta), stride, hidden, shares, aim
         if config.mover == "straight":
             ahead, split = 0.1 * heads[2 * channels], heads[2 * channels + 1 :]
             move = [torch.zeros((), dtype=torch.float64)] * 2 + [ahead]
@@ -195,12 +203,68 @@ class Reference:
             forward,
         ]
         shares = [1 / (1 + torch.exp(-one)) / (config.max_children + 1) for one in split]
-        return energy, stride, hidden, shares
+        return energy, stride, hidden, shares, None
+
+    def point(self, flow: Flow, query: Tensor) -> tuple[list[Tensor], Tensor]:
+        """The stride to the mean of the nodes by the pointer's weights, and these weights."""
+        nodes = [(x, y) for y in self.nodes_y for x in self.nodes_x]
+        scale = torch.exp(self.weights["carrier.mover.log_scale"]) / math.sqrt(len(query))
+        scores = torch.stack([scale * (query @ self.waves(x, y)) for x, y in nodes])
+        weights = torch.exp(scores - scores.max().detach())
+        weights = weights / weights.sum()
+        one = torch.ones((), dtype=torch.float64)
+        if float(flow.position[2].detach()) + 1 < self.config.lattice_depth - 1:
+            return [0 * one, 0 * one, one], weights
+        goal = [sum(weight * node[axis] for weight, node in zip(weights, nodes, strict=True)) for axis in (0, 1)]
+        return [goal[0] - flow.position[0], goal[1] - flow.position[1], one], weights
+
+    def waves(self, x: int, y: int) -> Tensor:
+        """Coordinates in [-1, 1], and the cosines along x and along y."""
+        config = self.config
+        sides = ((x, config.lattice_width), (y, config.lattice_height))
+        scaled = [2 * where / (cells - 1) - 1 if cells > 1 else 2 * where - 1 for where, cells in sides]
+        across, down = self.cosines(x, y)
+        return torch.cat((torch.tensor(scaled, dtype=torch.float64), torch.stack(across[1:] + down[1:])))
+
+    def harmonics(self, x: Tensor, y: Tensor) -> Tensor:
+        """Products of cosines, that along y the faster to change, without the constant one."""
+        across, down = self.cosines(x, y)
+        return torch.stack([one * two for one in across for two in down][1:])
+
+    def cosines(self, x: float | Tensor, y: float | Tensor) -> list[list[Tensor]]:
+        config, count = self.config, self.config.place_harmonics + 1
+        axes = []
+        for where, cells in ((x, config.lattice_width), (y, config.lattice_height)):
+            turn = (torch.as_tensor(where, dtype=torch.float64) + 0.5) / cells * math.pi
+            axes.append([torch.cos(turn * k) * (math.sqrt(2) if k else 1.0) for k in range(count)])
+        return axes
+
+    def exchanged(self, name: str, flow: Flow, field_of_site: dict[int, Tensor]) -> Tensor:
+        """What the column of the flow asks of all columns."""
+        prefix = f"neuron.pieces.{self.config.features.index(name)}"
+        nodes = [(x, y) for y in self.nodes_y for x in self.nodes_x]
+        held = [field_of_site[site] for site in range(len(nodes))]
+        known = [torch.cat((self.waves(x, y), one[:-1])) for (x, y), one in zip(nodes, held, strict=True)]
+        column, row = self.patch(flow)
+        query = linear(known[row * self.columns + column], self.weights, f"{prefix}.query")
+        weights, total = [], torch.zeros((), dtype=torch.float64)
+        for one, column_held in zip(known, held, strict=True):
+            key = linear(one, self.weights, f"{prefix}.key")
+            if name == "attention":
+                weight = torch.exp(query @ key / math.sqrt(len(query))) * column_held[-1]
+            else:
+                weight = (positive(query) @ positive(key)) * column_held[-1]
+            weights.append(weight)
+            total = total + weight
+        values = [linear(one[:-1], self.weights, f"{prefix}.value") for one in held]
+        return sum(weight / total * value for weight, value in zip(weights, values, strict=True))
 
     def energy_after(self, flow: Flow, gate: Tensor, delta: Tensor) -> Tensor:
         rule, start = self.config.energy_rule, self.config.gate_start
         start = (5.0 if rule == "gated" else 0.0) if start is None else start
         kept = 1 / (1 + torch.exp(-(gate + start)))
+        if rule == "kept":
+            return flow.energy
         if rule == "gated":
             return kept * flow.energy + delta
         column, row = self.patch(flow)
@@ -262,6 +326,11 @@ class Reference:
             ],
             "sample": [whole],
         }
+        if "harmonics" in config.features:
+            pieces["harmonics"] = [self.harmonics(flow.position[0], flow.position[1])]
+        for name in ("attention", "associative"):
+            if name in config.features:
+                pieces[name] = [self.exchanged(name, flow, field_of_site)]
         return torch.cat([part for name in config.features for part in pieces[name]])
 
     def perceive(self, flows: list[Flow]) -> tuple[dict[int, Tensor], Tensor]:
@@ -314,7 +383,9 @@ class Reference:
                 energy = torch.zeros(config.energy_dim, dtype=torch.float64)
                 mass = torch.zeros((), dtype=torch.float64)
                 for flow in result.arrived + (on_their_way or []):
-                    if config.reader == "nearest":
+                    if config.reader == "aimed" and flow.aim is not None and flow in result.arrived:
+                        weight = flow.aim[row * self.columns + column]
+                    elif config.reader == "nearest":
                         weight = torch.tensor(float(self.patch(flow) == (column, row)), dtype=torch.float64)
                     else:
                         weight = hat(flow.position[0], self.nodes_x, column) * hat(flow.position[1], self.nodes_y, row)
@@ -325,7 +396,7 @@ class Reference:
         result.site_mass = masses
         total = self.columns * self.rows * config.energy_dim
         gain = math.sqrt(config.output_embedding_dim / total)
-        gain = gain * self.weights["mapper.output_rms"]
+        gain = gain * config.output_scale * self.weights["mapper.output_rms"]
         if config.mapping == "tied":
             return torch.cat([self.weights["mapper.output_weight"] @ energy for energy in energies]) * gain
         return self.weights["mapper.output_weight"] @ torch.cat(energies) * gain
@@ -358,6 +429,11 @@ def hat(coordinate: Tensor, nodes: list[int], index: int) -> Tensor:
     start, end = nodes[interval], nodes[interval + 1]
     share = (coordinate - start) / (end - start)
     return {interval: 1 - share, interval + 1: share}.get(index, zero)
+
+
+def positive(one: Tensor) -> Tensor:
+    """elu + 1."""
+    return torch.where(one > 0, one + 1, torch.exp(torch.minimum(one, torch.zeros_like(one))))
 
 
 def level(energy: Tensor) -> float:

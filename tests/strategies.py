@@ -11,7 +11,10 @@ from torch import Tensor
 from energy_flow.config import EnergyConfig
 from energy_flow.core import Execution, FlowProcessor, create_processor
 
-PIECE_NAMES = ("coordinates", "relative", "energy", "recall", "site", "neighbours", "cross", "sample")
+PIECE_NAMES = (
+    *("coordinates", "relative", "energy", "recall", "site", "neighbours", "cross", "sample"),
+    *("harmonics", "attention", "associative"),
+)
 SMALL = {"carrier_hidden_size": 4, "carrier_num_layers": 1, "neuron_hidden_dim": 5, "neuron_output_dim": 3}
 
 
@@ -86,10 +89,14 @@ def configs(draw: st.DrawFn, deepest: int = 6) -> EnergyConfig:
                 )
             )
         ),
-        energy_rule=draw(st.sampled_from(["gated", "gated", "column", "origin"])),
+        energy_rule=draw(st.sampled_from(["gated", "gated", "column", "origin", "kept"])),
         gate_start=draw(st.sampled_from([None, 1.0])),
-        mover=draw(st.sampled_from(["free", "free", "straight"])),
-        reader=draw(st.sampled_from(["bilinear", "bilinear", "nearest"])),
+        mover=draw(st.sampled_from(["free", "free", "straight", "pointer"])),
+        reader=draw(st.sampled_from(["bilinear", "bilinear", "nearest", "aimed"])),
+        place_harmonics=draw(st.integers(1, 2)),
+        exchange_dim=draw(st.integers(1, 3)),
+        neuron_gate=draw(st.sampled_from([False, False, True])),
+        carrier_reads_energy=draw(st.sampled_from([True, True, False])),
         carrier_hidden_size=draw(st.integers(2, 4)),
         carrier_num_layers=draw(st.integers(1, 2)),
         neuron_hidden_dim=3,

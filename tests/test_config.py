@@ -128,7 +128,7 @@ def test_bad_values_are_named_with_the_fix(changes, words: str) -> None:
 
 
 def test_unknown_preset_is_named() -> None:
-    with pytest.raises(ValueError, match="preset = 'large'; give one of tiny, grid, debug"):
+    with pytest.raises(ValueError, match="preset = 'large'; give one of tiny, grid, pointer, debug"):
         create_config("large")
 
 

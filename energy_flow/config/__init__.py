@@ -11,6 +11,7 @@ from .presets import (
     create_experiment_config,
     create_grid_config,
     create_optimized_config,
+    create_pointer_config,
     create_tiny_config,
 )
 from .registry import ENERGY_RULES, FACES, MOVERS, PIECES, READERS, Registry
@@ -40,6 +41,7 @@ __all__ = [
     "create_experiment_config",
     "create_grid_config",
     "create_optimized_config",
+    "create_pointer_config",
     "create_tiny_config",
 ]
 

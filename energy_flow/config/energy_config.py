@@ -108,7 +108,7 @@ class EnergyConfig(
             self.final_learning_rate_ratio,
             "give a share of at most 1",
         )
-        for name in ("learning_rate", "gradient_clip", "contrastive_temperature"):
+        for name in ("learning_rate", "gradient_clip", "contrastive_temperature", "output_scale"):
             _require(getattr(self, name) > 0, name, getattr(self, name), "give a number above 0")
         weights = self.loss_weights
         _require(
@@ -230,8 +230,8 @@ class EnergyConfig(
 
     @property
     def carrier_input_dim(self) -> int:
-        """Input width of the GRU: the neuron's output and the energy."""
-        return self.neuron_output_dim + self.energy_dim
+        """Input width of the GRU: the neuron's output, and the energy where it is read."""
+        return self.neuron_output_dim + (self.energy_dim if self.carrier_reads_energy else 0)
 
     @property
     def initial_jump(self) -> int:
@@ -295,7 +295,8 @@ _AT_LEAST = {
     "max_active_flows batch_size epochs log_every accumulation": 1,
     "nonfinite_budget loader_workers": 0,
     "max_spawn_per_step max_children energy_threshold weight_decay final_learning_rate_ratio seed data_seed": 0,
-    "ema_decay validate_every prelude_steps prelude_share energy_noise": 0,
+    "ema_decay validate_every prelude_steps prelude_share energy_noise aim_entropy aim_entropy_until": 0,
+    "place_harmonics exchange_dim": 1,
     "loss_mse loss_cosine loss_contrastive loss_cross_entropy loss_along depth_exponent": 0,
 }
 

@@ -29,12 +29,14 @@ class LatticeFields:
     max_jump: int | None = None
     """Most cells that a flow may move along z in one step; null is no limit."""
     mover: str = "free"
-    """How a flow moves: free (sideways and ahead, as its carrier decides), straight (ahead only), or your own."""
+    """How a flow moves: free (sideways and ahead, as its carrier decides), straight (ahead only), pointer (a cell ahead
+    a step, and with the last to any place of the face), or your own."""
     depth_exponent: float = 0.0
     """How the depth follows a face of another size, where a set has several: depth - 1 grows with the power of the
     longer side; 0 keeps the depth."""
     reader: str = "bilinear"
-    """How the output face is read: bilinear (an arrival goes to the four nearest sites), nearest, or your own."""
+    """How the output face is read: bilinear (an arrival goes to the four nearest sites), aimed (in training to all
+    sites, as its pointer says, otherwise as bilinear), nearest, or your own."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,9 @@ class EnergyFields:
     """What is added to the gate of an untrained carrier; null is the rule's own: 5 gated, 0 the others."""
     learn_faces: bool = True
     """Whether the maps between embeddings and sites train."""
+    output_scale: float = 1.0
+    """Size of an untrained output beside the targets'. Logits of classes must become larger than the one-hot targets:
+    6 lets them."""
     max_active_flows: int = 1000
     """Most flows that live at once in one sample."""
     energy_threshold: float = 0.1
@@ -77,13 +82,22 @@ class CarrierFields:
     """What a neuron perceives, piece by piece: coordinates (in the box), relative (offset in the site, distance to the
     borders), energy, recall (what entered at the column where the flow stands), site (mean energy and mass of its site
     column), cross (those of the own column and of the four that share an edge), neighbours (those of the 3 x 3 columns
-    around), sample (those of the whole sample), or your own."""
+    around), sample (those of the whole sample), harmonics (the place as products of cosines), attention (what the
+    column asks of all columns), associative (the same by linear attention), or your own."""
+    place_harmonics: int = 3
+    """Cosine waves along each axis of the face, where places are told by them: sites along a side, less 1."""
+    exchange_dim: int = 8
+    """Width of queries, keys and values of attention and associative."""
     carrier_hidden_size: int = 1024
     """Hidden size of the carrier's GRU."""
     carrier_num_layers: int = 3
     """Layers of the carrier's GRU."""
     neuron_hidden_dim: int = 64
     """Hidden width of the neuron."""
+    neuron_gate: bool = False
+    """Multiply the neuron's hidden signals by a second linear layer of what it perceives."""
+    carrier_reads_energy: bool = True
+    """Whether the GRU reads the flow's energy beside the neuron's output."""
     neuron_output_dim: int = 128
     """Output width of the neuron, the carrier's input beside the energy."""
 
@@ -113,6 +127,11 @@ class TrainingFields:
     0 is off."""
     freeze: tuple[str, ...] = ()
     """Parts that do not train: mapper, neuron, carrier, or the beginning of a parameter's name, such as carrier.gru."""
+    aim_entropy: float = 0.0
+    """Weight of the entropy of the pointers' aims, which is added to what is sought at the beginning of training: a
+    pointer that decides early stays wrong. It falls to 0 by aim_entropy_until."""
+    aim_entropy_until: float = 0.6
+    """Share of the run by which the weight of the entropy has fallen to 0."""
     prelude_steps: int = 0
     """Most steps that a batch takes before those that learn: without gradient, in a box that is deeper by as much. So
     flows learn to work from the states of a long run, or, where a task has one, from a state of waiting."""

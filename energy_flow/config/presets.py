@@ -34,6 +34,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "mover": "straight",
         "mapping": "tied",
         "energy_dim": 32,
+        "output_scale": 6.0,
         "energy_rule": "column",
         "energy_threshold": 0.0,
         "max_spawn_per_step": 0,
@@ -52,6 +53,31 @@ PRESETS: dict[str, dict[str, Any]] = {
         "ema_decay": 0.995,
         "loss_along": 0.5,
         "prelude_steps": 60,
+    },
+    "pointer": {
+        "lattice_depth": 3,
+        "initial_steps": 2,
+        "max_jump": 1,
+        "mover": "pointer",
+        "reader": "aimed",
+        "mapping": "tied",
+        "energy_dim": 8,
+        "energy_rule": "kept",
+        "energy_threshold": 0.0,
+        "max_spawn_per_step": 0,
+        "max_children": 0,
+        "features": ("harmonics", "energy", "attention"),
+        "carrier_hidden_size": 32,
+        "carrier_num_layers": 1,
+        "carrier_reads_energy": False,
+        "neuron_hidden_dim": 64,
+        "neuron_output_dim": 32,
+        "batch_size": 64,
+        "epochs": 1,
+        "learning_rate": 3e-3,
+        "final_learning_rate_ratio": 0.01,
+        "warmup_steps": 50,
+        "aim_entropy": 0.1,
     },
     "debug": {
         "lattice_width": 20,
@@ -99,6 +125,11 @@ def create_tiny_config(**changes: Any) -> EnergyConfig:
 def create_grid_config(**changes: Any) -> EnergyConfig:
     """Cells on a grid, a flow for each, in a box of any size: energy relaxes towards what entered, all flows march."""
     return create_config("grid", **changes)
+
+
+def create_pointer_config(**changes: Any) -> EnergyConfig:
+    """Flows that carry what they were launched with, unchanged, to the place of the face that their pointer chooses."""
+    return create_config("pointer", **changes)
 
 
 def create_debug_config(**changes: Any) -> EnergyConfig:

@@ -57,7 +57,7 @@ class EmbeddingMapper(nn.Module):
         self.register_buffer("calibrated", torch.tensor(0.0))  # a number, so that it can be averaged with the weights
         energies = config.num_sites * config.energy_dim
         self._input_gain = math.sqrt(energies / width_in)
-        self._output_gain = math.sqrt(width_out / energies)  # of tied faces the same for every number of sites
+        self._output_gain = config.output_scale * math.sqrt(width_out / energies)  # tied: the same for any S
 
     def calibrate(self, inputs: Matrix | list[Matrix], targets: Matrix | list[Matrix]) -> None:
         """Measure the RMS of the embeddings that the faces will see; the measure is part of the state dict.

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ..config import ENERGY_RULES, MOVERS, EnergyConfig
 from .flows import Flows, Place, level_of
 from .gru import StackedGRUCell
+from .movers import Aimed
 
 CHILD_OFFSET_STD = 0.1  # children must differ from the start, or they would stay twins for ever
 
@@ -26,6 +27,7 @@ class CarrierOutput(NamedTuple):
     spawn_energies: Tensor  # (F, K, C)  the energy that each child would take along
     spawn_shares: Tensor  # (F, K)  the share of energy and mass of each child; their sum is below 1
     spawn_levels: Tensor  # (F, K)  the level of each child that may start, -1 for one that may not; no gradient
+    aim: Tensor | None = None  # (F, S)  with a pointer: what it gives to each site
 
     @property
     def spawn_count(self) -> Tensor:
@@ -36,7 +38,8 @@ class CarrierOutput(NamedTuple):
 class EnergyCarrier(nn.Module):
     """A GRU with shared weights and its heads: energy, movement, splits.
 
-    All heads start at zero, so an untrained carrier sends every flow straight ahead, its energy almost unchanged.
+    All heads start at zero, so an untrained carrier sends every flow straight ahead, its energy almost unchanged; but
+    for a mover that asks for a random start.
     """
 
     def __init__(self, config: EnergyConfig) -> None:
@@ -52,6 +55,11 @@ class EnergyCarrier(nn.Module):
         self.child_offset = nn.Parameter(torch.randn(layers, children, hidden) * CHILD_OFFSET_STD)
         nn.init.zeros_(self.heads.weight)
         nn.init.zeros_(self.heads.bias)
+        if self.mover.starts_random:
+            move = slice(2 * config.energy_dim, 2 * config.energy_dim + self.mover.width)
+            with torch.no_grad():
+                for part in (self.heads.weight[move], self.heads.bias[move]):
+                    part.uniform_(-(hidden**-0.5), hidden**-0.5)
 
     @property
     def may_leave_column(self) -> bool:
@@ -72,7 +80,9 @@ class EnergyCarrier(nn.Module):
         Returns:
             the structured output, and the new hidden states (L, F, N).
         """
-        inputs = torch.cat((neuron_output, energy.to(neuron_output.dtype)), dim=1)
+        inputs = neuron_output
+        if self.config.carrier_reads_energy:
+            inputs = torch.cat((neuron_output, energy.to(neuron_output.dtype)), dim=1)
         hidden, top = self.gru(inputs, hidden)
         return self.decide(top, energy, place), hidden
 
@@ -97,7 +107,9 @@ class EnergyCarrier(nn.Module):
         gate, delta, move, split = heads.split(self._widths, dim=1)
         energy_value = self.rule(gate, delta, energy, place.toward)
         shares = torch.sigmoid(split) / (self.config.max_children + 1)
-        return self.output_of(energy_value, self.mover(move, place), shares)
+        moved = self.mover(move, place)
+        position, aim = moved if isinstance(moved, Aimed) else (moved, None)
+        return self.output_of(energy_value, position, shares)._replace(aim=aim)
 
     def output_of(self, energy_value: Tensor, next_position: Tensor, shares: Tensor) -> CarrierOutput:
         """The structured output: what each child would take along, and whether it may start.

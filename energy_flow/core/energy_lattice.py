@@ -12,7 +12,7 @@ from ..config import READERS, EnergyConfig
 from .constants import Constant, wide_dtype
 from .flows import MOVING, Arrivals, Flows, LatticeState
 from .neighbourhood import neighbour_table
-from .readers import nearest_cell, site_nodes, site_of
+from .readers import nearest_cell, share_aim, site_nodes, site_of
 
 
 class EnergyLattice(nn.Module):
@@ -120,7 +120,7 @@ class EnergyLattice(nn.Module):
         return torch.cat((whole[:, :-1], whole[:, -1:] / self.config.num_sites), dim=1)
 
     def collect_output_energy(
-        self, arrivals: Arrivals, batch: int, unfinished: Tensor | None = None
+        self, arrivals: Arrivals, batch: int, on_their_way: Arrivals | None = None
     ) -> tuple[Tensor, Tensor]:
         """Read the output face: every arrival is shared out by the reader, and what meets at a site is averaged.
 
@@ -130,22 +130,30 @@ class EnergyLattice(nn.Module):
         Args:
             arrivals: all that arrived in the run.
             batch: B.
-            unfinished: (B,) bool, samples of which some flows are in cells inside the lattice, where masses meet that
-                are whole: there the mean has a kink, so its divisor has no gradient.
+            on_their_way: flows that count as if they arrived where they are. They are in cells inside the lattice,
+                where masses meet that are whole: there the mean has a kink, so in their samples its divisor has no
+                gradient.
 
         Returns:
             (B, S, C) energies of the sites of the output face, 0 where nothing arrived, and (B, S) the mass that
             each received, without gradient.
         """
-        sites, shares = self.reader(arrivals.position)
-        held = torch.cat((arrivals.energy.to(arrivals.mass.dtype), arrivals.mass.unsqueeze(1)), dim=1)
-        parts = (held * shares.unsqueeze(2)).flatten(0, 1)
-        sums = self.sum_per_site(parts, arrivals.sample.repeat(len(sites)), sites.flatten(), batch)
-        if unfinished is not None:
+        sums = self._deposit(arrivals, batch)
+        if on_their_way is not None:
+            sums = sums + self._deposit(on_their_way, batch)
+            unfinished = sums.new_zeros(batch, dtype=torch.bool).index_fill(0, on_their_way.sample, True)
             mass = torch.where(unfinished.view(-1, 1, 1), sums[..., -1:].detach(), sums[..., -1:])
             sums = torch.cat((sums[..., :-1], mass), dim=-1)
         collected = mean_by_mass(sums)
         return collected[..., :-1], collected[..., -1].detach()
+
+    def _deposit(self, arrivals: Arrivals, batch: int) -> Tensor:
+        """(B, S, C + 1) what the arrivals leave at each site, added up; the last is their mass."""
+        aimed = self.training and self.reader.takes_aim and arrivals.aim is not None
+        sites, shares = share_aim(arrivals.aim) if aimed else self.reader(arrivals.position)
+        held = torch.cat((arrivals.energy.to(arrivals.mass.dtype), arrivals.mass.unsqueeze(1)), dim=1)
+        parts = (held * shares.unsqueeze(2)).flatten(0, 1)
+        return self.sum_per_site(parts, arrivals.sample.repeat(len(sites)), sites.flatten(), batch)
 
     def sum_per_site(self, rows: Tensor, sample: Tensor, site: Tensor, batch: int) -> Tensor:
         """(R, width) rows added up per sample and site: (B, S, width)."""

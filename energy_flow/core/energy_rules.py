@@ -55,6 +55,15 @@ class Gated(EnergyRule):
         return torch.addcmul(delta, torch.sigmoid(gate + self.gate_start), energy)
 
 
+@ENERGY_RULES.register("kept")
+class Kept(EnergyRule):
+    """`e' = e`: what a flow was launched with is carried, and never changed."""
+
+    def __call__(self, gate: Tensor, delta: Tensor, energy: Tensor, toward: Tensor | None) -> Tensor:
+        """(F, C) of each to (F, C)."""
+        return energy
+
+
 class Relaxing(EnergyRule):
     """`e' = g e + (1 - g) (toward + delta)` with `g = sigmoid(gate)`: bounded, however deep the lattice is."""
 

@@ -20,7 +20,7 @@ from .flows import ARRIVED, FADED, MOVING, Arrivals, FlowResult, Flows, Prelude,
 from .ledger import RunLedger
 from .readings import Readings
 from .simple_neuron import SimpleNeuron
-from .splitting import count_per_sample, keep_rest, plan_splits
+from .splitting import keep_rest, plan_splits
 
 
 class Step:
@@ -34,6 +34,7 @@ class Step:
         self.config, self.most_flows = processor.config, processor.most_flows
         self.lattice, self.carrier = processor.lattice, processor.carrier
         self.noise = processor.config.energy_noise if processor.training else 0.0
+        self.noise_source = processor.noise_source
         self.executor = Executor(processor.lattice, processor.neuron, processor.carrier, processor.execution)
 
     def __call__(self, flows: Flows) -> StepResult:
@@ -47,8 +48,10 @@ class Step:
             flows: those that take the step.
         """
         if self.noise:
-            noisy = torch.randn_like(flows.energy).mul_(self.noise).add_(flows.energy)
-            flows = self.executor.renamed(flows, flows._replace(energy=noisy))
+            like = {"device": flows.energy.device, "dtype": flows.energy.dtype}
+            noise = torch.randn(flows.energy.shape, generator=self.noise_source, **like)
+            noisy = flows._replace(energy=torch.add(flows.energy, noise, alpha=self.noise))
+            flows = self.executor.renamed(flows, noisy)
         output, hidden = self.executor.update(flows)
         plan = plan_splits(flows, output.spawn_levels, self.config, self.most_flows)
         energy, mass = keep_rest(output.energy_value, flows.mass, output.spawn_shares, plan.accepted)
@@ -59,6 +62,7 @@ class Step:
             hidden=hidden,
             age=flows.age + 1,
             next_id=plan.next_id,
+            aim=output.aim,
         )
         level = moved.level
         outcome = torch.where(self.lattice.at_output(moved.position), ARRIVED, MOVING)
@@ -100,6 +104,7 @@ class FlowProcessor(nn.Module):
         self.carrier.to(device)
         self.mapper.to(device)
         self.execution = Execution()
+        self.noise_source: torch.Generator | None = None  # of `energy_noise`; None is torch's own
         self._lattices: dict[Box, EnergyLattice] = {}  # of boxes other than the model's own
         self.limit_training_flows(config.max_active_flows)
 
@@ -220,6 +225,7 @@ class FlowProcessor(nn.Module):
             )
         if box not in self._lattices:
             self._lattices[box] = type(self.lattice)(config)
+        self._lattices[box].train(self.training)
         view = copy.copy(self)
         view._modules = {**self._modules, "lattice": self._lattices[box]}
         view.config, view._lattices = config, {}
@@ -273,21 +279,20 @@ class FlowProcessor(nn.Module):
         """(B, S, C) what the face would give if the flows arrived where they are now."""
         if step.executor.stand_at_home(flows) and not getattr(self.carrier, "may_leave_column", True):
             return flows.energy.view(flows.batch, -1, flows.energy.shape[1])
-        here = Arrivals(*(getattr(flows, name) for name in Arrivals._fields))
-        arrived = ledger.arrivals(result)
-        both = Arrivals(*(torch.cat(pair) for pair in zip(arrived, here, strict=True)))
-        unfinished = count_per_sample(flows.sample, flows.batch) > 0
-        return self.lattice.collect_output_energy(both, flows.batch, unfinished)[0]
+        here = Arrivals(flows.energy, flows.mass, flows.position, flows.sample)
+        return self.lattice.collect_output_energy(ledger.arrivals(result), flows.batch, here)[0]
 
     def _gather(self, ledger: RunLedger, result: StepResult, batch: int, reads: Readings) -> FlowResult:
-        energies, site_mass = self.lattice.collect_output_energy(ledger.arrivals(result), batch)
+        arrivals = ledger.arrivals(result)
+        energies, site_mass = self.lattice.collect_output_energy(arrivals, batch)
         along = reads.together(energies)
         if along is not None:
             along = self.mapper.to_embedding(along.flatten(0, 1)).unflatten(0, (-1, batch))
         output = self.mapper.to_embedding(energies) if along is None else along[-1]
         if torch.is_grad_enabled():  # where no child was born: DistributedDataParallel waits for every gradient
             output = output + self.carrier.child_offset[:0].sum().to(output.dtype)  # adds nothing but the dependence
-        return FlowResult(output, ledger.statistics(site_mass, self.config.energy_dim), ledger.trace(), along)
+        entropy = None if arrivals.aim is None else torch.special.entr(arrivals.aim).sum(1).mean()
+        return FlowResult(output, ledger.statistics(site_mass, self.config.energy_dim), ledger.trace(), entropy, along)
 
 
 def create_processor(config: EnergyConfig) -> FlowProcessor:

@@ -24,6 +24,7 @@ EVENT_NAMES = ("moving", "arrived", "faded", "launched", "born")
 
 
 PER_SAMPLE = ("next_id", "entered")  # fields of `Flows` that have a row for each sample, not for each flow
+PER_RUN = (*PER_SAMPLE, "hidden", "aim")  # those that are not joined and cut as the others are
 
 
 class Flows(NamedTuple):
@@ -40,6 +41,7 @@ class Flows(NamedTuple):
     origin: Tensor  # (F,)  int64, the site where the flow, or the first of its ancestors, was launched
     next_id: Tensor  # (B,)  int64, the id of the sample's next child
     entered: Tensor  # (B, S, C)  the energy that entered at each site
+    aim: Tensor | None = None  # (F, S)  of flows that have just arrived by a pointer: what it gives to each site
 
     @property
     def size(self) -> int:
@@ -57,7 +59,10 @@ class Flows(NamedTuple):
         return level_of(self.energy)
 
     def rows(self, index: Tensor, hidden: Tensor | None = None) -> Flows:
-        """The flows of some rows, in the order of `index` (int64); `hidden` where their states are at hand already."""
+        """The flows of some rows, in the order of `index` (int64); `hidden` where their states are at hand already.
+
+        What they aimed at is left behind: who lives on has not arrived.
+        """
         return Flows(
             energy=self.energy.index_select(0, index),
             mass=self.mass.index_select(0, index),
@@ -82,13 +87,13 @@ class Flows(NamedTuple):
         joined = {
             name: torch.cat((getattr(self, name), getattr(other, name)))
             for name in Flows._fields
-            if name not in ("hidden", *PER_SAMPLE)
+            if name not in PER_RUN
         }
         return Flows(**joined, hidden=hidden, next_id=other.next_id, entered=other.entered)
 
     def since(self, row: int) -> Flows:
         """The rows from `row` on, as views."""
-        parts = {name: getattr(self, name)[row:] for name in Flows._fields if name not in ("hidden", *PER_SAMPLE)}
+        parts = {name: getattr(self, name)[row:] for name in Flows._fields if name not in PER_RUN}
         return Flows(**parts, hidden=self.hidden[:, row:], next_id=self.next_id, entered=self.entered)
 
 
@@ -131,6 +136,7 @@ class Arrivals(NamedTuple):
     mass: Tensor  # (A,)
     position: Tensor  # (A, 3)  cells; x and y are continuous
     sample: Tensor  # (A,)  int64
+    aim: Tensor | None = None  # (A, S)  with a pointer: what it gives to each site
 
 
 class Counts(NamedTuple):
@@ -163,7 +169,8 @@ class StepResult(NamedTuple):
         if self.counts.arrived == self.moved.size:
             return Arrivals(*(getattr(self.moved, name) for name in Arrivals._fields))
         index = rows_where(self.outcome == ARRIVED, self.counts.arrived)
-        return Arrivals(*(getattr(self.moved, name).index_select(0, index) for name in Arrivals._fields))
+        parts = (getattr(self.moved, name) for name in Arrivals._fields)
+        return Arrivals(*(None if part is None else part.index_select(0, index) for part in parts))
 
 
 def rows_where(mask: Tensor, count: int) -> Tensor:
@@ -231,4 +238,5 @@ class FlowResult(NamedTuple):
     output: Tensor  # (B, E)  the output embeddings
     stats: FlowStatistics
     trace: FlowTrace | None  # with record=True
+    aim_entropy: Tensor | None = None  # ()  with a pointer: mean entropy of the arrivals' aims, in nats
     along: Tensor | None = None  # (R, B, E)  with along: what was read after each of the last steps, `output` the last

@@ -53,7 +53,10 @@ class RunLedger:
     def arrivals(self, result: StepResult) -> Arrivals:
         """All that reached the output face in the run, with their gradients; `result` is that of any step."""
         parts = self._arrivals or [result.arrivals]
-        return Arrivals(*(torch.cat(column) if len(parts) > 1 else column[0] for column in zip(*parts, strict=True)))
+        if len(parts) == 1:
+            return parts[0]
+        columns = zip(*parts, strict=True)
+        return Arrivals(*(None if column[0] is None else torch.cat(column) for column in columns))
 
     def statistics(self, site_mass: Tensor, channels: int) -> FlowStatistics:
         """Close the books.

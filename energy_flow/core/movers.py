@@ -6,7 +6,7 @@ Shapes: `F` rows, `M` numbers that the mover takes from the carrier's head.
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +14,15 @@ from torch import Tensor, nn
 
 from ..config import MOVERS, EnergyConfig
 from .flows import Place
+from .harmonics import waves, waves_width
+
+
+class Aimed(NamedTuple):
+    """Where flows want to go, and what each would give to every site if it arrived there."""
+
+    position: Tensor  # (F, 3)  cells
+    aim: Tensor  # (F, S)  shares that add up to 1
+
 
 MOVE_SCALE = 0.1  # of the movement head; at 1 all flows ran into one site within 20 steps of training (LOG)
 SHORTEST_STRIDE = 0.05  # softplus(b) where paths start one cell a step: rounds to nothing, but has a gradient
@@ -28,14 +37,15 @@ class Mover(nn.Module):
 
     width: int  # M
     sideways: ClassVar[bool] = True  # whether flows may leave their column
+    starts_random: ClassVar[bool] = False  # whether the head starts with random numbers, where others start with zeros
 
     def __init__(self, config: EnergyConfig) -> None:
         super().__init__()
         self.config = config
 
-    def forward(self, head: Tensor, place: Place) -> Tensor:
+    def forward(self, head: Tensor, place: Place) -> Tensor | Aimed:
         """(F, M) numbers of the head, zeros at the start of training, and where the flows stand, to (F, 3) cells; z
-        must grow by 1 at least.
+        must grow by 1 at least. A mover that knows what it would give to each site says that too.
         """
         raise NotImplementedError
 
@@ -69,6 +79,35 @@ class StraightMover(Mover):
         position = place.position
         stride = stride_of(head.to(position.dtype) * MOVE_SCALE, self.config)
         return torch.cat((position[:, :2], position[:, 2:] + stride), dim=1)
+
+
+@MOVERS.register("pointer")
+class PointerMover(Mover):
+    """One cell ahead; in the step with which it arrives, to the place where its pointer points, anywhere on the face.
+
+    The head is a query, and every site has a key, the waves of its place. The softmax of `scale (query key) /
+    sqrt(M)` says what each site gets, and the flow goes to the mean of the sites' nodes by these weights. The queries
+    start at random: from zeros, all flows learn the same one first, and many stay wrong.
+    """
+
+    starts_random = True
+
+    def __init__(self, config: EnergyConfig) -> None:
+        super().__init__(config)
+        self.width = waves_width(config.place_harmonics)
+        self.log_scale = nn.Parameter(torch.zeros(()))
+
+    def forward(self, head: Tensor, place: Place) -> Aimed:
+        """(F, M) numbers of the head to (F, 3) cells, and (F, S) the pointer's weights."""
+        position, lattice = place.position, place.lattice
+        nodes = lattice.launch.like(position)[:, :2]
+        keys = waves(nodes, lattice, self.config.place_harmonics)
+        scale = self.log_scale.exp().to(position.dtype) / self.width**0.5
+        aim = torch.softmax(scale * head.to(position.dtype) @ keys.t(), dim=1)
+        ahead = position[:, 2:] + 1
+        arrives = ahead >= lattice.config.lattice_depth - 1
+        across = torch.where(arrives, aim @ nodes, position[:, :2])
+        return Aimed(torch.cat((across, ahead), dim=1), aim)
 
 
 def stride_of(wish: Tensor, config: EnergyConfig) -> Tensor:

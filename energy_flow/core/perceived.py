@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..config import PIECES, EnergyConfig
 from .flows import LatticeState
+from .harmonics import harmonics, harmonics_width, waves, waves_width
 
 
 class Seen(NamedTuple):
@@ -156,6 +157,76 @@ class Recall(Piece):
     def forward(self, seen: Seen) -> Tensor:
         """(B, S, C)."""
         return seen.state.entered
+
+
+@PIECES.register("harmonics")
+class Harmonics(Piece):
+    """Where the flow stands on the face, as products of cosines: a linear layer can tell every site apart."""
+
+    def __init__(self, config: EnergyConfig) -> None:
+        super().__init__(config)
+        self.width = harmonics_width(config.place_harmonics)
+
+    def forward(self, seen: Seen) -> Tensor:
+        """(F, w)."""
+        return harmonics(seen.position[:, :2], seen.state.lattice, self.config.place_harmonics)
+
+
+class Exchange(Piece):
+    """What a site column asks of all columns of its sample, wherever they are.
+
+    Query and key of a column come from the waves of its place and its mean energy, the value from its energy. A
+    column counts by its mass, so that empty ones are not asked, and the order of the rows does not matter.
+    """
+
+    of = "site"
+
+    def __init__(self, config: EnergyConfig) -> None:
+        super().__init__(config)
+        self.width = config.exchange_dim
+        places = waves_width(config.place_harmonics)
+        self.query = nn.Linear(places + config.energy_dim, config.exchange_dim)
+        self.key = nn.Linear(places + config.energy_dim, config.exchange_dim)
+        self.value = nn.Linear(config.energy_dim, config.exchange_dim)
+
+    def asked(self, seen: Seen) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """(B, S, w) queries, keys and values, and (B, 1, S) the mass of the columns."""
+        lattice, columns = seen.state.lattice, seen.state.columns
+        energy = columns[..., :-1].to(self.query.weight.dtype)
+        nodes = lattice.launch.like(seen.position)[:, :2]
+        places = waves(nodes, lattice, self.config.place_harmonics).to(energy.dtype)
+        known = torch.cat((places.expand(len(energy), -1, -1), energy), dim=2)
+        mass = columns[..., -1].unsqueeze(1).to(energy.dtype)
+        return self.query(known), self.key(known), self.value(energy), mass
+
+
+@PIECES.register("attention")
+class Attention(Exchange):
+    """Softmax attention over the columns (Vaswani et al. 2017): S^2 products a step."""
+
+    def forward(self, seen: Seen) -> Tensor:
+        """(B, S, w)."""
+        query, key, value, mass = self.asked(seen)
+        scores = query @ key.transpose(1, 2) / self.width**0.5
+        weights = torch.softmax(scores.masked_fill(mass == 0, torch.finfo(scores.dtype).min), dim=2) * mass
+        return weights @ value / _not_zero(weights.sum(2, keepdim=True))
+
+
+@PIECES.register("associative")
+class Associative(Exchange):
+    """Linear attention over the columns (Katharopoulos et al. 2020), with elu + 1: the work grows with S, not S^2."""
+
+    def forward(self, seen: Seen) -> Tensor:
+        """(B, S, w)."""
+        query, key, value, mass = self.asked(seen)
+        query, key = F.elu(query) + 1, (F.elu(key) + 1) * mass.transpose(1, 2)
+        total = query @ key.sum(1).unsqueeze(2)
+        return query @ (key.transpose(1, 2) @ value) / _not_zero(total)
+
+
+def _not_zero(total: Tensor) -> Tensor:
+    """The sum of weights to divide by; that of a sample without a live flow is 0, and nobody looks at it."""
+    return total.clamp_min(torch.finfo(total.dtype).tiny)
 
 
 def look_up(piece: Piece, table: Tensor, state: LatticeState) -> Tensor:

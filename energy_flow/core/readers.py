@@ -5,6 +5,8 @@ Shapes: `A` arrivals, `S` sites, `n` sites that one arrival reaches.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -18,6 +20,8 @@ class Reader:
     Args:
         config: the configuration of the model.
     """
+
+    takes_aim: ClassVar[bool] = False  # whether, in training, an arrival is shared out as its pointer says
 
     def __init__(self, config: EnergyConfig) -> None:
         self.config = config
@@ -57,6 +61,17 @@ class BilinearReader(Reader):
         return sites, torch.stack(shares)
 
 
+@READERS.register("aimed")
+class AimedReader(BilinearReader):
+    """While a model trains, all sites in the shares that the flow's pointer gives them; otherwise as `bilinear`.
+
+    So a pointer that is undecided reaches every site, and a wrong one learns from the right site; where it is decided,
+    the two are the same.
+    """
+
+    takes_aim = True
+
+
 @READERS.register("nearest")
 class NearestReader(Reader):
     """The site whose patch holds the arrival, whole: no gradient reaches x and y."""
@@ -65,6 +80,12 @@ class NearestReader(Reader):
         """(A, 3) to (1, A) twice."""
         site = site_of(position, self.config).unsqueeze(0)
         return site, torch.ones_like(site, dtype=position.dtype)
+
+
+def share_aim(aim: Tensor) -> tuple[Tensor, Tensor]:
+    """(A, S) what each site gets of each arrival to (S, A) int64 sites, and (S, A) shares."""
+    arrivals, sites = aim.shape
+    return torch.arange(sites, device=aim.device).unsqueeze(1).expand(sites, arrivals), aim.t()
 
 
 def site_of(position: Tensor, config: EnergyConfig) -> Tensor:

@@ -21,7 +21,9 @@ class SimpleNeuron(nn.Module):
     """One small network shared by all cells: what it perceives to the carrier's input.
 
     `forward(features)` is `Linear -> GELU -> Linear`; `compute_features` makes its input, from the pieces that the
-    configuration names in `features`. Its weights follow from `config.seed`.
+    configuration names in `features`. With `neuron_gate` a second linear layer of what is perceived multiplies the
+    signals before the last (a GLU, Shazeer 2020), so that one thing perceived may choose what is made of another. Its
+    weights follow from `config.seed`.
     """
 
     def __init__(self, config: EnergyConfig) -> None:
@@ -32,6 +34,7 @@ class SimpleNeuron(nn.Module):
             self.input_dim = sum(piece.width for piece in self.perceived)
             self.perceive = nn.Linear(self.input_dim, config.neuron_hidden_dim)
             self.project = nn.Linear(config.neuron_hidden_dim, config.neuron_output_dim)
+            self.gate = nn.Linear(self.input_dim, config.neuron_hidden_dim) if config.neuron_gate else None
         self.to(device)
 
     @property
@@ -61,7 +64,8 @@ class SimpleNeuron(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(F, P) features to (F, neuron_output_dim) signals for the carrier."""
-        return self.project(gelu(self.perceive(features)))
+        signal = gelu(self.perceive(features))
+        return self.project(signal if self.gate is None else signal * self.gate(features))
 
 
 def _build_piece(name: str, config: EnergyConfig) -> Piece:

@@ -23,8 +23,9 @@ WAITING_SHARE = 0.7  # of the preludes of a task that can wait; in the others it
 class Setting(NamedTuple):
     """Where a batch runs."""
 
-    box: Box | None  # None is the model's own
-    prelude: Prelude | None
+    box: Box | None = None  # None is the model's own
+    prelude: Prelude | None = None
+    seed: int = 0  # of the noise
 
 
 def batch_count(pairs: Pairs, size: int) -> int:
@@ -58,15 +59,16 @@ def setting_of(batch: Batch, inputs: Tensor, config: EnergyConfig, waiting: Wait
         waiting: makes inputs on which there is nothing to do yet, where the task has such.
     """
     box = box_of(batch.face, config)
-    if not config.prelude_steps:
-        return Setting(box, None)
     place = int((batch.rows.double() * torch.arange(1, len(batch.rows) + 1)).sum()) % 2**31
-    random = torch.Generator().manual_seed(config.seed * 1_000_003 + place)
+    seed = config.seed * 1_000_003 + place
+    if not config.prelude_steps:
+        return Setting(box, None, seed)
+    random = torch.Generator().manual_seed(seed)
     has, waits = torch.rand(2, generator=random).tolist()
     steps = int(torch.randint(1, config.prelude_steps + 1, (1,), generator=random))
     if has >= config.prelude_share:
-        return Setting(box, None)
+        return Setting(box, None, seed)
     first = inputs
     if waiting is not None and waits < WAITING_SHARE:
         first = waiting(inputs, batch.face or config.sites, random)
-    return Setting(box, Prelude(steps, first))
+    return Setting(box, Prelude(steps, first), seed)

@@ -143,8 +143,9 @@ class Learner:
         self.step.micro_batches = state.micro_batches
 
     def set_rates(self, state: RunState) -> None:
-        """Give the optimizer the rates of the next step."""
+        """Give the optimizer the rates of the next step, and the step its place in the run."""
         set_rates(self.optimizer, self.schedule(state.step, state.total_steps))
+        self.step.progress = state.step / max(1, state.total_steps)
 
     def note_step(self, state: RunState) -> None:
         """A step was taken: the average follows it."""

@@ -66,7 +66,8 @@ class TrainingStep:
         self.ranks, self.loss = ranks, loss
         self.micro_batches = config.accumulation
         self.waiting: Waiting | None = None  # of the task: inputs on which there is nothing to do yet
-        self._setting = Setting(None, None)  # of the batch
+        self.progress = 0.0  # share of the run that is over
+        self._setting = Setting()  # of the batch
 
     def __call__(self, batch: Batch) -> StepFigures:
         """Take a step on a batch, with the optimizer's rates; its figures are scalars, most of them on the device.
@@ -114,6 +115,9 @@ class TrainingStep:
         """Gradients of this process's share of the batch's mean loss, and its figures."""
         self.optimizer.zero_grad(set_to_none=True)
         sums = Sums()
+        if self.config.energy_noise:
+            source = torch.Generator(self.devices.device)
+            self.processor.noise_source = source.manual_seed(self._setting.seed + self.ranks.rank)
         counts, parts = self._parts(len(inputs))
         targets = self._to_device(targets)
         for rows in parts:
@@ -127,6 +131,7 @@ class TrainingStep:
             found = {name: share * value for name, value in losses.items()}
             found |= {name: counts * value for name, value in _sums(stats, len(inputs)).items()}
             sums = {name: value + sums[name] if name in sums else value for name, value in found.items()}
+        self.processor.noise_source = None  # a model with a generator could not be copied
         return sums
 
     def _parts(self, rows: int) -> tuple[float, list[slice]]:
@@ -179,7 +184,7 @@ class TrainingStep:
 
     def _forward(self, inputs: Tensor, rows: slice) -> FlowResult:
         """Run some rows of the batch's inputs (B, E)."""
-        box, prelude = self._setting
+        box, prelude = self._setting.box, self._setting.prelude
         if prelude is not None:
             prelude = prelude._replace(embeddings=self._to_device(prelude.embeddings[rows]))
         try:
@@ -191,6 +196,14 @@ class TrainingStep:
 
     def _loss(self, result: FlowResult, targets: Tensor, rows: slice) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of the output, or the mean of those of all that was read along the way, and its terms."""
+        found, terms = self._loss_of_outputs(result, targets, rows)
+        config = self.config
+        if result.aim_entropy is None or self.progress >= config.aim_entropy_until or not config.aim_entropy:
+            return found, terms
+        weight = config.aim_entropy * (1 - self.progress / config.aim_entropy_until)
+        return found - weight * result.aim_entropy, terms
+
+    def _loss_of_outputs(self, result: FlowResult, targets: Tensor, rows: slice) -> tuple[Tensor, dict[str, Tensor]]:
         loss = self.loss or total_loss
         if result.along is None:
             return loss(result.output, targets, self.config, rows)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ...config import PIECES, EnergyConfig
 from ..flow_processor import FlowProcessor, create_processor
+from ..flows import PER_SAMPLE
 from .weights import take_weights
 
 SMALL_BYTES = 200  # of a flow-step: position, mass, numbers of sample, flow and parent, and the addresses of neighbours
@@ -53,7 +54,7 @@ def _count(part: nn.Module | tuple[nn.Module, ...]) -> int:
 
 def _state_bytes(processor: FlowProcessor) -> int:
     flows = processor.launch(_probe(processor))
-    tensors = [value for name, value in flows._asdict().items() if name != "next_id"]
+    tensors = [value for name, value in flows._asdict().items() if name not in PER_SAMPLE and value is not None]
     return sum(value.numel() * value.element_size() for value in tensors) // flows.size
 
 

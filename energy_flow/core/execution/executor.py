@@ -238,4 +238,4 @@ def _cut(more: int, output: CarrierOutput, hidden: Tensor) -> Update:
     """An update without its last rows."""
     if not more:
         return output, hidden
-    return CarrierOutput(*(part[:-more] for part in output)), hidden[:, :-more]
+    return CarrierOutput(*(None if part is None else part[:-more] for part in output)), hidden[:, :-more]  # type: ignore

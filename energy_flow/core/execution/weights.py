@@ -74,6 +74,8 @@ def is_own(neuron: nn.Module, carrier: nn.Module) -> bool:
     """
     if type(neuron) is not SimpleNeuron or type(carrier) is not EnergyCarrier:
         return False
+    if neuron.gate is not None or not carrier.config.carrier_reads_energy:
+        return False  # no fast form is written for them
     kinds = ((neuron.perceive, nn.Linear), (neuron.project, nn.Linear), (carrier.gru, StackedGRUCell))
     if any(type(part) is not kind for part, kind in kinds):
         return False
