@@ -19,9 +19,10 @@ from benchmarks.learning.board.judging import hits_of, losses_of
 from benchmarks.learning.board.plan import Effort, Job, best_rivals, chosen_rate, lattice_flops, next_jobs
 from benchmarks.learning.board.rates import LEAST, search
 from benchmarks.learning.board.runs import Runs
-from benchmarks.learning.board.systems import LATTICE, SYSTEMS
+from benchmarks.learning.board.systems import LATTICE, NETWORKS, SYSTEMS, build
 from benchmarks.learning.board.table import rows_by_system, tabulate
 from benchmarks.learning.board.work import arena_of, box_with, recipe_of, run, shortened
+from benchmarks.learning.matching import count_parameters
 from benchmarks.learning.rivals import Contestant, Course, identity_linear
 from benchmarks.learning.synthetic_tasks import CONFIG
 from benchmarks.learning.training import course_of, predict, train
@@ -375,6 +376,28 @@ def test_every_contest_has_a_recipe_that_its_data_takes() -> None:
         EnergyConfig.from_dict(
             {**contest.recipe, "sites": (4, 4), "input_embedding_dim": 64, "output_embedding_dim": 64}
         )
+
+
+@pytest.mark.parametrize("name", ["delivery", "sudoku-6", "maze"])
+def test_every_network_has_as_many_parameters_as_the_lattice(name: str) -> None:
+    contest = CONTESTS[name]
+    assert contest.task is not None
+    drawn = make_task(contest.task, 4, 4)
+    config = EnergyConfig.from_dict({**contest.recipe, **data_settings(drawn)})
+    wanted = count_parameters(create_processor(config))
+    for system in SYSTEMS.values():
+        if system.network in NETWORKS and system.by == "parameters":
+            found = count_parameters(build(system, contest, config, torch.randn(2, config.input_embedding_dim), None))
+            assert found == pytest.approx(system.times * wanted, rel=0.05), system.name
+
+
+def test_networks_may_loop_more_often_than_the_lattice() -> None:
+    """Where it needs two steps, a convolution would not even see the whole face."""
+    contest = CONTESTS["delivery"]
+    assert contest.recipe["initial_steps"] == 2
+    drawn = make_task("delivery", 4, 4)
+    config = EnergyConfig.from_dict({**contest.recipe, **data_settings(drawn), **contest.rivals})
+    assert course_of((4, 4), config)[:3] == ((4, 4), 16, 8)
 
 
 def test_systems_that_need_one_size_stay_away_from_several() -> None:

@@ -46,7 +46,7 @@ def cells(rows: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(rows, FACE[0] * FACE[1], CELL_IN, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("parameters", [12_000, 40_434, 57_000, 540_000])
+@pytest.mark.parametrize("parameters", [11_729, 40_434, 57_000, 540_000])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_networks_meet_their_budget_of_parameters(name: str, parameters: int) -> None:
     model = of_parameters(partial(NETWORKS[name], CELL_IN, CELL_OUT), parameters)

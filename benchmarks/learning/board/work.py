@@ -180,16 +180,17 @@ def fit(contest: Contest, arena: Arena, job: Job, config: EnergyConfig, part: fl
 
         flops = forward_flops(trainer.processor, rows)
         return Trained(answer, count_parameters(trainer.processor), flops, seconds)
+    own = config.replace(**contest.rivals)
     model = build(SYSTEMS[job.system], contest, config, rows, budget)
     waiting = TASKS[contest.task].waiting if contest.task else None
     clock = Clock()
-    train(model, pairs, config, epochs, waiting)
+    train(model, pairs, own, epochs, waiting)
     seconds = clock.read()
 
     def answers(inputs: Tensor, face: Size | None, steps: int | None) -> Tensor:
-        return predict(model, inputs, course_of(face, config, steps=steps))
+        return predict(model, inputs, course_of(face, own, steps=steps))
 
-    return Trained(answers, count_parameters(model), forward_flops(model, rows, at_home(config)), seconds)
+    return Trained(answers, count_parameters(model), forward_flops(model, rows, at_home(own)), seconds)
 
 
 def solve(contest: Contest, arena: Arena, job: Job) -> Trained:
