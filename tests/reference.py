@@ -247,17 +247,18 @@ class Reference:
         known = [torch.cat((self.waves(x, y), one[:-1])) for (x, y), one in zip(nodes, held, strict=True)]
         column, row = self.patch(flow)
         query = linear(known[row * self.columns + column], self.weights, f"{prefix}.query")
-        weights, total = [], torch.zeros((), dtype=torch.float64)
-        for one, column_held in zip(known, held, strict=True):
-            key = linear(one, self.weights, f"{prefix}.key")
-            if name == "attention":
-                weight = torch.exp(query @ key / math.sqrt(len(query))) * column_held[-1]
-            else:
-                weight = (positive(query) @ positive(key)) * column_held[-1]
-            weights.append(weight)
-            total = total + weight
+        keys = [linear(one, self.weights, f"{prefix}.key") for one in known]
         values = [linear(one[:-1], self.weights, f"{prefix}.value") for one in held]
-        return sum(weight / total * value for weight, value in zip(weights, values, strict=True))
+        size, found = len(query) // self.config.exchange_heads, []
+        for start in range(0, len(query), size):
+            part = slice(start, start + size)
+            if name == "attention":
+                raw = [torch.exp(query[part] @ key[part] / math.sqrt(size)) for key in keys]
+            else:
+                raw = [positive(query[part]) @ positive(key[part]) for key in keys]
+            weights = [weight * one[-1] for weight, one in zip(raw, held, strict=True)]
+            found.append(sum(w / sum(weights) * value[part] for w, value in zip(weights, values, strict=True)))
+        return torch.cat(found)
 
     def energy_after(self, flow: Flow, gate: Tensor, delta: Tensor) -> Tensor:
         rule, start = self.config.energy_rule, self.config.gate_start

@@ -77,7 +77,7 @@ def test_a_view_shares_every_weight_and_costs_no_state() -> None:
 
 @pytest.mark.parametrize("box", [Box(3, 2, 4), Box(7, 5, 40)], ids=str)
 def test_an_untrained_model_returns_its_input_in_any_box(box: Box) -> None:
-    config = GRID.replace(output_embedding_dim=12)
+    config = GRID.replace(output_embedding_dim=12, output_scale=1.0)
     processor = create_processor(config).double()
     inputs = rows(config.in_box(box))
     torch.testing.assert_close(processor.run(inputs, box=box).output, inputs, rtol=1e-6, atol=1e-6)

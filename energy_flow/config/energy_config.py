@@ -98,6 +98,12 @@ class EnergyConfig(
             self.energy_threshold,
             f"it must lie below spawn_threshold = {self.spawn_threshold}",
         )
+        _require(
+            self.exchange_dim % self.exchange_heads == 0,
+            "exchange_dim",
+            self.exchange_dim,
+            f"{self.exchange_heads} heads share it: give a multiple",
+        )
         if self.max_jump is not None:
             _require(self.max_jump >= 1, "max_jump", self.max_jump, "give at least 1, or null for no limit")
 
@@ -296,7 +302,7 @@ _AT_LEAST = {
     "nonfinite_budget loader_workers": 0,
     "max_spawn_per_step max_children energy_threshold weight_decay final_learning_rate_ratio seed data_seed": 0,
     "ema_decay validate_every prelude_steps prelude_share energy_noise aim_entropy aim_entropy_until": 0,
-    "place_harmonics exchange_dim": 1,
+    "place_harmonics exchange_dim exchange_heads": 1,
     "loss_mse loss_cosine loss_contrastive loss_cross_entropy loss_along depth_exponent": 0,
 }
 

@@ -87,7 +87,9 @@ class CarrierFields:
     place_harmonics: int = 3
     """Cosine waves along each axis of the face, where places are told by them: sites along a side, less 1."""
     exchange_dim: int = 8
-    """Width of queries, keys and values of attention and associative."""
+    """Width of queries, keys and values of attention and associative, all heads together."""
+    exchange_heads: int = 1
+    """Heads of attention and associative: each asks its own question."""
     carrier_hidden_size: int = 1024
     """Hidden size of the carrier's GRU."""
     carrier_num_layers: int = 3

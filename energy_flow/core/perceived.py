@@ -190,14 +190,22 @@ class Exchange(Piece):
         self.value = nn.Linear(config.energy_dim, config.exchange_dim)
 
     def asked(self, seen: Seen) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """(B, S, w) queries, keys and values, and (B, 1, S) the mass of the columns."""
+        """(B, h, S, w / h) queries, keys and values of h heads, and (B, 1, 1, S) the mass of the columns."""
         lattice, columns = seen.state.lattice, seen.state.columns
         energy = columns[..., :-1].to(self.query.weight.dtype)
         nodes = lattice.launch.like(seen.position)[:, :2]
         places = waves(nodes, lattice, self.config.place_harmonics).to(energy.dtype)
         known = torch.cat((places.expand(len(energy), -1, -1), energy), dim=2)
-        mass = columns[..., -1].unsqueeze(1).to(energy.dtype)
-        return self.query(known), self.key(known), self.value(energy), mass
+        mass = columns[..., -1].unsqueeze(1).unsqueeze(1).to(energy.dtype)
+        return *(self._heads(one) for one in (self.query(known), self.key(known), self.value(energy))), mass
+
+    def _heads(self, rows: Tensor) -> Tensor:
+        return rows.unflatten(2, (self.config.exchange_heads, -1)).transpose(1, 2)
+
+    @staticmethod
+    def together(heads: Tensor) -> Tensor:
+        """(B, h, S, w / h) to (B, S, w)."""
+        return heads.transpose(1, 2).flatten(2)
 
 
 @PIECES.register("attention")
@@ -207,9 +215,9 @@ class Attention(Exchange):
     def forward(self, seen: Seen) -> Tensor:
         """(B, S, w)."""
         query, key, value, mass = self.asked(seen)
-        scores = query @ key.transpose(1, 2) / self.width**0.5
-        weights = torch.softmax(scores.masked_fill(mass == 0, torch.finfo(scores.dtype).min), dim=2) * mass
-        return weights @ value / _not_zero(weights.sum(2, keepdim=True))
+        scores = query @ key.transpose(2, 3) / query.shape[3] ** 0.5
+        weights = torch.softmax(scores.masked_fill(mass == 0, torch.finfo(scores.dtype).min), dim=3) * mass
+        return self.together(weights @ value / _not_zero(weights.sum(3, keepdim=True)))
 
 
 @PIECES.register("associative")
@@ -219,9 +227,9 @@ class Associative(Exchange):
     def forward(self, seen: Seen) -> Tensor:
         """(B, S, w)."""
         query, key, value, mass = self.asked(seen)
-        query, key = F.elu(query) + 1, (F.elu(key) + 1) * mass.transpose(1, 2)
-        total = query @ key.sum(1).unsqueeze(2)
-        return query @ (key.transpose(1, 2) @ value) / _not_zero(total)
+        query, key = F.elu(query) + 1, (F.elu(key) + 1) * mass.transpose(2, 3)
+        total = query @ key.sum(2).unsqueeze(3)
+        return self.together(query @ (key.transpose(2, 3) @ value) / _not_zero(total))
 
 
 def _not_zero(total: Tensor) -> Tensor:
