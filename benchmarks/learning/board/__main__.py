@@ -78,6 +78,7 @@ def main() -> None:
     title = (
         f"{name}, {headline(CONTESTS[name].task)}; configuration {fingerprint(arena.config)}, {len(runs.finished)} runs"
     )
+    title += f", of {', '.join(sorted({run.get('commit') or 'no commit' for run in runs.finished.values()}))}"
     title += f"; cut, {len(left)} or more to go: --resume" if left else ""
     path = arguments.results / f"board_{label}.json"
     publish(

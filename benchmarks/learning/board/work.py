@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from benchmarks.common import fingerprint, machine, one_size
+from benchmarks.common import commit, fingerprint, machine, one_size
 from benchmarks.learning.board.contests import CONTESTS, Contest, Trial
 from benchmarks.learning.board.judging import losses_of
 from benchmarks.learning.board.plan import Effort, Job
@@ -127,7 +127,7 @@ def run(job: Job, flops: float | None, name: str, source: str, effort: Effort) -
             solve(contest, arena, job) if SYSTEMS[job.system].solved else fit(contest, arena, job, config, part, flops)
         )
     except FloatingPointError as error:
-        return {"failed": str(error), "validation_loss": None, "trials": {}, "machine": machine()}
+        return {"failed": str(error), "validation_loss": None, "trials": {}, "commit": commit(), "machine": machine()}
     loss = sum(
         validation_loss(trained.answer(part.inputs[:], part.face, None), part, config) * len(part)
         for part in parts_of(arena.validation)
@@ -144,6 +144,7 @@ def run(job: Job, flops: float | None, name: str, source: str, effort: Effort) -
         "whole_seconds": whole.read()["seconds"],
         "validation_loss": loss if math.isfinite(loss) else None,
         "configuration": fingerprint(config),
+        "commit": commit(),
         "machine": machine(),
         "trials": trials,
     }
@@ -245,10 +246,13 @@ def home_rows(arena: Arena) -> Tensor:
 
 
 def recipe_of(name: str, source: str, effort: Effort) -> str:
-    """What tells runs of one recipe from those of another: rows, steps, and the configuration."""
+    """What tells runs of one recipe from those of another: rows, steps, and what differs from the defaults.
+
+    Code and defaults are not in it, since most changes of them change no run; every run says its commit.
+    """
     contest = CONTESTS[name]
     shared = dataclasses.replace(effort, seeds=0, rival_seeds=0, tunes=False, grid=())  # of these a run knows nothing
-    words = repr((contest, shared, source if contest.task is None else "", EnergyConfig.from_dict({})))
+    words = repr((contest, shared, source if contest.task is None else ""))
     return hashlib.sha256(words.encode()).hexdigest()[:8]
 
 
