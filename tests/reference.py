@@ -34,6 +34,7 @@ class SampleResult:
     records: list[dict[str, Any]] = field(default_factory=list)
     live: list[int] = field(default_factory=list)
     refused: list[int] = field(default_factory=list)
+    coasted: list[int] = field(default_factory=list)
     arrived: list[Flow] = field(default_factory=list)
     faded: list[Flow] = field(default_factory=list)
     site_mass: list[float] = field(default_factory=list)
@@ -43,8 +44,8 @@ class SampleResult:
 class Reference:
     """The model, from a configuration and a state dict in float64."""
 
-    def __init__(self, config: Any, weights: dict[str, Tensor]) -> None:
-        self.config = config
+    def __init__(self, config: Any, weights: dict[str, Tensor], training: bool = True) -> None:
+        self.config, self.training = config, training
         self.weights = weights
         self.columns, self.rows = config.sites
         self.nodes_x = self.nodes(config.lattice_width, self.columns)
@@ -105,11 +106,16 @@ class Reference:
     def step(self, flows: list[Flow], next_id: int, step: int, result: SampleResult) -> tuple[list[Flow], list[Flow]]:
         config = self.config
         field_of_site, whole = self.perceive(flows)
-        updates = [self.update(flow, field_of_site, whole) for flow in flows]
+        coasting = self.coasting(flows, field_of_site, step)
+        updates = [
+            self.coast(flow) if coasts else self.update(flow, field_of_site, whole)
+            for flow, coasts in zip(flows, coasting, strict=True)
+        ]
+        result.coasted.append(sum(coasting))
 
         candidates = []
-        for flow, (energy, _, _, shares, _) in zip(flows, updates, strict=True):
-            if level(energy) >= config.spawn_threshold and not (flow.age == 0 and flow.parent_id >= 0):
+        for flow, (energy, _, _, shares, _), coasts in zip(flows, updates, coasting, strict=True):
+            if not coasts and level(energy) >= config.spawn_threshold and not (flow.age == 0 and flow.parent_id >= 0):
                 for child, share in enumerate(shares):
                     if level(share * energy) >= config.energy_threshold:
                         candidates.append((-level(share * energy), flow.flow_id, child))
@@ -160,6 +166,30 @@ class Reference:
                 self.record(result, step, [moved], "moving")
         self.record(result, step, children, "born")
         return survivors, children
+
+    def coasting(self, flows: list[Flow], field_of_site: dict[int, Tensor], step: int) -> list[bool]:
+        """Whether each flow coasts: where the model does not train, and nothing around it has changed enough."""
+        before, self.before = getattr(self, "before", None), field_of_site
+        if self.training or not self.config.coast or step == 1 or before is None:
+            return [False for _ in flows]
+        found = []
+        for flow in flows:
+            column, row = self.patch(flow)
+            near = [
+                y * self.columns + x
+                for y in range(max(0, row - 1), min(self.rows, row + 2))
+                for x in range(max(0, column - 1), min(self.columns, column + 2))
+            ]
+            changes = [float((field_of_site[site] - before[site]).detach().abs().max()) for site in near]
+            found.append(max(changes) <= self.config.coast)
+        return found
+
+    def coast(self, flow: Flow) -> tuple[Tensor, list[Tensor], list[Tensor], list[Tensor], None]:
+        """Ahead by an untrained stride, with nothing changed and no child."""
+        zero = torch.zeros((), dtype=torch.float64)
+        jump = max(1, math.ceil(Fraction(self.config.lattice_depth - 1, self.config.initial_steps)))
+        shares = [zero for _ in range(self.config.max_children)]
+        return flow.energy, [zero, zero, zero + jump], flow.hidden, shares, None
 
     def update(
         self, flow: Flow, field_of_site: dict[int, Tensor], whole: Tensor

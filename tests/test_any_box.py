@@ -146,6 +146,26 @@ def test_noise_is_of_training_alone() -> None:
     assert torch.equal(first, second)
 
 
+def test_coasting_flows_do_as_the_twin_says_and_save_work() -> None:
+    coasted = 0
+    for seed in range(12):
+        config = (wandering() if seed % 2 else GRID).replace(
+            coast=0.3, lattice_depth=9, initial_steps=4 + 4 * (seed % 3)
+        )
+        processor = build_model(config, seed).eval()
+        result = processor.run(rows(config))
+        weights = dict(processor.named_parameters()) | dict(processor.named_buffers())
+        for row, inputs in enumerate(rows(config)):
+            sample = Reference(config, weights, training=False).run(inputs)
+            torch.testing.assert_close(result.output[row], sample.output, rtol=1e-9, atol=1e-9)
+            steps = len(sample.coasted)
+            assert result.stats.coasted[:steps, row].tolist() == sample.coasted
+            coasted += sum(sample.coasted)
+        assert result.stats.flow_steps == result.stats.live.sum() - result.stats.coasted.sum()
+    assert coasted > 20
+    assert not processor.train().run(rows(config)).stats.coasted.any()
+
+
 def mazes(train_rows: int = 44) -> PairData:
     return make_task("maze", train_rows, 12, sizes=SIZES)
 

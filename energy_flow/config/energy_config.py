@@ -303,6 +303,7 @@ _AT_LEAST = {
     "max_spawn_per_step max_children energy_threshold weight_decay final_learning_rate_ratio seed data_seed": 0,
     "ema_decay validate_every prelude_steps prelude_share energy_noise aim_entropy aim_entropy_until": 0,
     "place_harmonics exchange_dim exchange_heads": 1,
+    "coast": 0,
     "loss_mse loss_cosine loss_contrastive loss_cross_entropy loss_along depth_exponent": 0,
 }
 

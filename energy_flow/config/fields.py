@@ -57,6 +57,9 @@ class EnergyFields:
     what entered where the flow stands, changed by the carrier), origin (to what it was launched with), or your own."""
     gate_start: float | None = None
     """What is added to the gate of an untrained carrier; null is the rule's own: 5 gated, 0 the others."""
+    coast: float = 0.0
+    """Where a model does not train, flows go straight ahead without neuron and carrier while no number of the 3 x 3
+    columns around them changes by more than this in a step; 0 works every flow in every step."""
     learn_faces: bool = True
     """Whether the maps between embeddings and sites train."""
     output_scale: float = 1.0

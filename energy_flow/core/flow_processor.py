@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from ..config import Box, EnergyConfig
+from .coasting import Coasting
 from .constants import seeded_start
 from .embedding_mapper import EmbeddingMapper
-from .energy_carrier import EnergyCarrier
+from .energy_carrier import CarrierOutput, EnergyCarrier
 from .energy_lattice import EnergyLattice
 from .execution import Execution, Executor, StaticForm, as_rows, refuse_transforms
 from .flows import ARRIVED, FADED, MOVING, Arrivals, FlowResult, Flows, Prelude, StepResult
@@ -35,6 +36,7 @@ class Step:
         self.lattice, self.carrier = processor.lattice, processor.carrier
         self.noise = processor.config.energy_noise if processor.training else 0.0
         self.noise_source = processor.noise_source
+        self.coasting = Coasting(processor.lattice) if processor.config.coast and not processor.training else None
         self.executor = Executor(processor.lattice, processor.neuron, processor.carrier, processor.execution)
 
     def __call__(self, flows: Flows) -> StepResult:
@@ -52,7 +54,7 @@ class Step:
             noise = torch.randn(flows.energy.shape, generator=self.noise_source, **like)
             noisy = flows._replace(energy=torch.add(flows.energy, noise, alpha=self.noise))
             flows = self.executor.renamed(flows, noisy)
-        output, hidden = self.executor.update(flows)
+        output, hidden, coasted = self._update(flows)
         plan = plan_splits(flows, output.spawn_levels, self.config, self.most_flows)
         energy, mass = keep_rest(output.energy_value, flows.mass, output.spawn_shares, plan.accepted)
         moved = flows._replace(
@@ -69,7 +71,7 @@ class Step:
         outcome = torch.where(level < self.config.energy_threshold, FADED, outcome)
         group, counts = self.executor.count(moved, outcome, plan.accepted)
         if group is None:
-            return StepResult(moved, moved, outcome, level, plan.refused, counts)
+            return StepResult(moved, moved, outcome, level, plan.refused, counts, coasted)
         hidden = self.executor.regroup(hidden, group)
         children = self.carrier.spawn(
             flows.rows(group.parent, hidden[:, counts.moving :])._replace(next_id=plan.next_id),
@@ -78,7 +80,14 @@ class Step:
             flow_id=plan.flow_id.flatten().index_select(0, group.slot),
         )
         live = moved.rows(group.stay, hidden[:, : counts.moving]).join(children, hidden)
-        return StepResult(live, moved, outcome, level, plan.refused, counts)
+        return StepResult(live, moved, outcome, level, plan.refused, counts, coasted)
+
+    def _update(self, flows: Flows) -> tuple[CarrierOutput, Tensor, Tensor | None]:
+        """Perceive, neuron and carrier of all flows, or of those that are awake, and who coasts."""
+        if self.coasting is None:
+            return *self.executor.update(flows), None
+        state, awake = self.coasting.awake(flows)
+        return *self.executor.update_some(flows, state, awake), ~awake
 
 
 class FlowProcessor(nn.Module):

@@ -157,6 +157,7 @@ class StepResult(NamedTuple):
     level: Tensor  # (F,)  of each row of `moved`
     refused: Tensor  # (B,)  int64, children that the budget refused
     counts: Counts
+    coasted: Tensor | None = None  # (F,) bool, rows that went ahead without neuron and carrier; None is nobody
 
     @property
     def children(self) -> Flows:
@@ -184,6 +185,7 @@ class FlowStatistics(NamedTuple):
     """Counts per step and sample, and figures per sample; no gradient flows through them."""
 
     live: Tensor  # (T, B)  int64, flows that took the step
+    coasted: Tensor  # (T, B)  int64, of them, those that went ahead without neuron and carrier
     mean_level: Tensor  # (T, B)  their mean level after it, 0 where none took it
     arrived: Tensor  # (T, B)  int64, reached the output face
     faded: Tensor  # (T, B)  int64, fell below the energy threshold
@@ -203,8 +205,8 @@ class FlowStatistics(NamedTuple):
 
     @property
     def flow_steps(self) -> Tensor:
-        """() int64, rows over all steps and samples: the unit of work."""
-        return self.live.sum()
+        """() int64, rows over all steps and samples that neuron and carrier worked on: the unit of work."""
+        return (self.live - self.coasted).sum()
 
     @property
     def arrived_share(self) -> Tensor:

@@ -22,6 +22,7 @@ class RunLedger:
         self._batch = launched.batch
         self._sample: list[Tensor] = []
         self._level: list[Tensor] = []
+        self._coasted: list[Tensor] = []
         self._outcome: list[Tensor] = []
         self._refused: list[Tensor] = []
         self._next_id = [launched.next_id]
@@ -36,6 +37,7 @@ class RunLedger:
         moved = result.moved
         self._sample.append(moved.sample)
         self._level.append(result.level)
+        self._coasted.append(torch.zeros_like(result.outcome) if result.coasted is None else result.coasted.long())
         self._outcome.append(result.outcome)
         self._refused.append(result.refused)
         self._next_id.append(moved.next_id)
@@ -68,14 +70,17 @@ class RunLedger:
         batch, steps, dtype = self._batch, len(self._outcome), site_mass.dtype
         outcome, level = torch.cat(self._outcome), torch.cat(self._level)
         place = torch.cat([sample + step * batch for step, sample in enumerate(self._sample)])
-        marks = torch.stack((torch.ones_like(level), level, outcome == ARRIVED, outcome == FADED), dim=1).to(dtype)
-        live, level, arrived, faded = _sum_rows(marks, place, steps * batch).view(steps, batch, 4).unbind(2)
+        ends = outcome == ARRIVED, outcome == FADED
+        marks = torch.stack((torch.ones_like(level), torch.cat(self._coasted), level, *ends), dim=1).to(dtype)
+        sums = _sum_rows(marks, place, steps * batch).view(steps, batch, 5)
+        live, coasted, level, arrived, faded = sums.unbind(2)
         lost = site_mass.new_zeros(batch, channels + 1)
         if self._faded:
             lost = _sum_rows(torch.cat(self._faded), torch.cat(self._faded_sample), batch)
         when = torch.arange(1, steps + 1, device=outcome.device, dtype=dtype).unsqueeze(1)
         return FlowStatistics(
             live=live.long(),
+            coasted=coasted.long(),
             mean_level=level / live.clamp_min(1),
             arrived=arrived.long(),
             faded=faded.long(),

@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ..energy_carrier import CarrierOutput, EnergyCarrier
 from ..energy_lattice import EnergyLattice
-from ..flows import ARRIVED, MOVING, Counts, Flows, Place
+from ..flows import ARRIVED, MOVING, Counts, Flows, LatticeState, Place
 from ..simple_neuron import SimpleNeuron
 from .acting import Settle
 from .dense import FusedForms, Update, call_modules, compiled_update, gathered_layer
@@ -102,6 +102,47 @@ class Executor:
         energy, position, toward, states = _pad(more, flows.energy, flows.position, toward, states)
         place = Place(position, self.lattice, toward)
         return _cut(more, *self._keep_or_not(lambda *inputs: run(first(), *inputs), energy, place, states))
+
+    def update_some(self, flows: Flows, state: LatticeState, awake: Tensor) -> Update:
+        """Perceive, neuron and carrier of some flows; the others go ahead as they are, by the stride of an untrained
+        path, and start no child.
+
+        Args:
+            flows: all.
+            state: what all of them hold.
+            awake: (F,) bool.
+        """
+        self._was_home, self._pool = flows is self._at_home, None
+        rows = awake.nonzero().squeeze(1)
+        some = flows._replace(hidden=flows.hidden.index_select(1, rows)).rows(rows, flows.hidden.index_select(1, rows))
+        seen = state._replace(site=state.site[rows], sample=some.sample, mass=some.mass, age=some.age)
+        features = self.neuron.compute_features(some.position, some.energy, seen)
+        rule = getattr(self.carrier, "rule", None)
+        toward = rule.toward(some, seen.site) if rule is not None and rule.relaxes else None
+        place = Place(some.position, self.lattice, toward)
+        if self._forms is None or self.how.compiled:
+            output, hidden = call_modules(self.neuron, self.carrier, features, some.energy, place, some.hidden)
+        else:
+            first = gathered_layer(features, self._forms.weights)
+            output, hidden = self._forms.from_first_layer(first, some.energy, place, some.hidden)
+        ahead = flows.position.new_tensor([0.0, 0.0, float(self.lattice.config.initial_jump)])
+        children = flows.energy.new_zeros(flows.size, output.spawn_shares.shape[1])
+        merged = CarrierOutput(
+            energy_value=flows.energy.index_copy(0, rows, output.energy_value),
+            next_position=(flows.position + ahead).index_copy(0, rows, output.next_position),
+            spawn_energies=(children.unsqueeze(2) * flows.energy.unsqueeze(1)).index_copy(
+                0, rows, output.spawn_energies
+            ),
+            spawn_shares=children.to(output.spawn_shares.dtype).index_copy(0, rows, output.spawn_shares),
+            spawn_levels=(children - 1).to(output.spawn_levels.dtype).index_copy(0, rows, output.spawn_levels),
+            aim=None if output.aim is None else self._own_sites(flows, state).index_copy(0, rows, output.aim),
+        )
+        return merged, flows.hidden.to(hidden.dtype).index_copy(1, rows, hidden)
+
+    def _own_sites(self, flows: Flows, state: LatticeState) -> Tensor:
+        """(F, S) aims at the site where each flow stands."""
+        aim = flows.position.new_zeros(flows.size, self.lattice.config.num_sites)
+        return aim.scatter(1, state.site.unsqueeze(1), 1.0)
 
     def renamed(self, flows: Flows, changed: Flows) -> Flows:
         """The same flows with other energies or another entry: what is known of them stays known."""
