@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import statistics
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,6 +42,15 @@ def machine() -> dict[str, Any]:
 def fingerprint(config: EnergyConfig) -> str:
     """Twelve letters that tell one configuration from another."""
     return hashlib.sha256(config.to_json().encode()).hexdigest()[:12]
+
+
+def commit() -> str:
+    """The commit of this code, with `-dirty` where it was changed since; empty where git does not know it."""
+    command = ["git", "-C", str(RESULTS.parent), "describe", "--always", "--dirty", "--exclude", "*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    except OSError:  # no git
+        return ""
 
 
 def one_size(pairs: Pairs) -> PairSet:

@@ -19,9 +19,10 @@ from benchmarks.learning.board.judging import hits_of, losses_of
 from benchmarks.learning.board.plan import Effort, Job, best_rivals, chosen_rate, lattice_flops, next_jobs
 from benchmarks.learning.board.rates import LEAST, search
 from benchmarks.learning.board.runs import Runs
-from benchmarks.learning.board.systems import LATTICE, SYSTEMS
+from benchmarks.learning.board.systems import LATTICE, NETWORKS, SYSTEMS, build
 from benchmarks.learning.board.table import rows_by_system, tabulate
 from benchmarks.learning.board.work import arena_of, box_with, recipe_of, run, shortened
+from benchmarks.learning.matching import count_parameters
 from benchmarks.learning.rivals import Contestant, Course, identity_linear
 from benchmarks.learning.synthetic_tasks import CONFIG
 from benchmarks.learning.training import course_of, predict, train
@@ -180,6 +181,7 @@ def finish(jobs: list[Job], best: float = 2e-3, score: float = 0.5) -> dict[Job,
             "parameters": 1,
             "flops_per_row": 1.0,
             "seconds": 1.0,
+            "processor_seconds": 1.0,
         }
         for job in jobs
     }
@@ -264,7 +266,8 @@ def test_the_same_rows_are_drawn_for_all_systems() -> None:
 
 def test_a_system_has_the_same_interval_whoever_else_takes_part() -> None:
     lost, total = torch.rand(3, 50, generator=torch.Generator().manual_seed(1)).double(), torch.ones(3, 50)
-    alone, with_other = resampled({"one": (lost, total)}), resampled({"other": (lost, total), "one": (lost, total)})
+    again = "".join(("o", "ne"))  # of the same letters, and not the same object
+    alone, with_other = resampled({"one": (lost, total)}), resampled({"other": (lost, total), again: (lost, total)})
     torch.testing.assert_close(alone["one"], with_other["one"], atol=0, rtol=0)
 
 
@@ -306,7 +309,7 @@ def test_a_board_that_was_cut_goes_on_and_ends_with_the_same_table(tiny: str, tm
         with ThreadPoolExecutor(1) as pool:
             compete(systems, runs, EFFORT, partial(work, most=most), pool)
         table = tabulate(rows_by_system(systems, runs.finished, EFFORT), runs.finished, EFFORT)
-        return [table[0], [row[:-1] for row in table[1]]]  # but for the seconds
+        return [table[0], [row[:-2] for row in table[1]]]  # but for the seconds
 
     whole = board(tmp_path / "whole", False, 99)
     asked = list(done)
@@ -319,6 +322,8 @@ def test_a_board_that_was_cut_goes_on_and_ends_with_the_same_table(tiny: str, tm
     assert board(tmp_path / "cut", True, 99) == whole
     assert sorted(map(repr, done)) == sorted(map(repr, asked))  # nothing twice
     assert board(tmp_path / "cut", True, 0) == whole  # all that it needs is on disk
+    losses = {run["seed"]: run["validation_loss"] for run in Runs(tmp_path / "cut", recipe, True).finished.values()}
+    assert losses[0] != losses[1]
     stored = json.loads(next((tmp_path / "cut").glob("lattice_*seed1*.json")).read_text(encoding="utf-8"))
     assert stored["machine"]["torch"] == torch.__version__
     assert stored["system"] == LATTICE and stored["seed"] == 1 and stored["rate"] == 2e-3
@@ -343,7 +348,7 @@ def test_the_recipe_follows_what_a_run_is_of(tiny: str, monkeypatch: pytest.Monk
 def test_no_run_is_started_that_would_end_too_late(tmp_path: Path) -> None:
     runs, effort = Runs(tmp_path, "aaaa", False), Effort()
     runs.add(
-        Job("GRU", 0, 1e-3, whole=False), finish([Job("GRU", 0, 1e-3)])[Job("GRU", 0, 1e-3)] | {"wall_seconds": 60}
+        Job("GRU", 0, 1e-3, whole=False), finish([Job("GRU", 0, 1e-3)])[Job("GRU", 0, 1e-3)] | {"whole_seconds": 60}
     )
     assert expected(Job("GRU", 0, 2e-3, whole=False), runs.finished, effort) == 60
     assert expected(Job("GRU", 0, 2e-3), runs.finished, effort) == pytest.approx(180)
@@ -371,6 +376,28 @@ def test_every_contest_has_a_recipe_that_its_data_takes() -> None:
         EnergyConfig.from_dict(
             {**contest.recipe, "sites": (4, 4), "input_embedding_dim": 64, "output_embedding_dim": 64}
         )
+
+
+@pytest.mark.parametrize("name", ["delivery", "sudoku-6", "maze"])
+def test_every_network_has_as_many_parameters_as_the_lattice(name: str) -> None:
+    contest = CONTESTS[name]
+    assert contest.task is not None
+    drawn = make_task(contest.task, 4, 4)
+    config = EnergyConfig.from_dict({**contest.recipe, **data_settings(drawn)})
+    wanted = count_parameters(create_processor(config))
+    for system in SYSTEMS.values():
+        if system.network in NETWORKS and system.by == "parameters":
+            found = count_parameters(build(system, contest, config, torch.randn(2, config.input_embedding_dim), None))
+            assert found == pytest.approx(system.times * wanted, rel=0.05), system.name
+
+
+def test_networks_may_loop_more_often_than_the_lattice() -> None:
+    """Where it needs two steps, a convolution would not even see the whole face."""
+    contest = CONTESTS["delivery"]
+    assert contest.recipe["initial_steps"] == 2
+    drawn = make_task("delivery", 4, 4)
+    config = EnergyConfig.from_dict({**contest.recipe, **data_settings(drawn), **contest.rivals})
+    assert course_of((4, 4), config)[:3] == ((4, 4), 16, 8)
 
 
 def test_systems_that_need_one_size_stay_away_from_several() -> None:

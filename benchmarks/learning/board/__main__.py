@@ -5,8 +5,8 @@ decay, average and schedule, each with its own peak learning rate. It is the one
 third of the steps, checked against half and twice of it on whole runs, and never at the edge of what was tried.
 Networks have as many parameters as the lattice (within 5 %), or as many FLOPs a row where their name says so; work is
 that of the products, at the lattice's own face. Scores are of the test rows; intervals are 95 %, over seeds and rows
-together; one of no width, where every row of every seed is right or wrong, says nothing. Seconds are those of training,
-one thread.
+together; one of no width, where every row of every seed is right or wrong, says nothing. Seconds are those of training
+in one thread, on the wall and of the processor.
 
     python -m benchmarks.learning.board --task maze --resume --time-limit 240 [--quick] [--systems lattice ridge]
 
@@ -78,6 +78,7 @@ def main() -> None:
     title = (
         f"{name}, {headline(CONTESTS[name].task)}; configuration {fingerprint(arena.config)}, {len(runs.finished)} runs"
     )
+    title += f", of {', '.join(sorted({run.get('commit') or 'no commit' for run in runs.finished.values()}))}"
     title += f"; cut, {len(left)} or more to go: --resume" if left else ""
     path = arguments.results / f"board_{label}.json"
     publish(

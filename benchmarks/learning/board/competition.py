@@ -54,4 +54,4 @@ def expected(job: Job, finished: Finished, effort: Effort) -> float:
     """Seconds that a job will take, from the longest of its system; 0 where there is none yet."""
     shares = {one: (1.0 if one.whole else effort.tuned_part) for one in finished if one.system == job.system}
     own = 1.0 if job.whole else effort.tuned_part
-    return max((finished[one].get("wall_seconds", 0.0) * own / share for one, share in shares.items()), default=0.0)
+    return max((finished[one].get("whole_seconds", 0.0) * own / share for one, share in shares.items()), default=0.0)

@@ -41,8 +41,9 @@ class Contest:
         rows: of the training set, which is gone through more than once; 0 draws new rows for every step.
         trials: where it is judged.
         validation_rows: of all sizes together.
-        train_faces: where the size is free; empty is the task's own face.
+        train_faces: where they are others than the task's own face.
         options: of the task.
+        rivals: what networks have otherwise than the recipe, such as steps where the lattice needs few.
     """
 
     task: str | None
@@ -53,11 +54,12 @@ class Contest:
     validation_rows: int = 2000
     train_faces: tuple[Size, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+    rivals: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def sized(self) -> bool:
-        """Whether rows may differ in size, so that no matrix over whole rows fits all of them."""
-        return bool(self.train_faces)
+        """Whether rows differ in size, so that no matrix over whole rows fits all of them."""
+        return len({*self.train_faces, *(trial.face for trial in self.trials)} - {None}) > 1
 
 
 def square(rows: int, *sides: int) -> tuple[Trial, ...]:
@@ -84,7 +86,7 @@ def grid(cells: int, steps: int = 24, **changes: Any) -> dict[str, Any]:
 
 
 FIXED = {"prelude_steps": 0}  # of tasks that are judged at the size, and with the steps, of training
-ALL_SEE = ("cross", "recall", "sample")
+LOOPS = {"lattice_depth": 17, "initial_steps": 16, "loss_along": 0.5}  # of rivals, where the lattice takes few steps
 
 CONTESTS: dict[str, Contest] = {
     "identity": Contest("identity", CONFIG, 500),
@@ -118,14 +120,15 @@ CONTESTS: dict[str, Contest] = {
         trials=(Trial(1000), Trial(500, split="few-clues")),
         validation_rows=500,
     ),
-    "delivery": Contest("delivery", grid(16, 8, features=ALL_SEE, **FIXED)),
+    "delivery": Contest("delivery", PRESETS["pointer"] | {"max_active_flows": 16}, rivals=LOOPS),
     "delivery-64": Contest(
         "delivery",
-        grid(64, 12, features=ALL_SEE, **FIXED),
+        PRESETS["pointer"] | {"max_active_flows": 64},
         trials=(Trial(1000, (8, 8)),),
         validation_rows=1000,
         train_faces=((8, 8),),
         options={"orders": 16},
+        rivals=LOOPS,
     ),
     "chain-parity": Contest(
         "chain-parity",

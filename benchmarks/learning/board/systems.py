@@ -107,12 +107,13 @@ def build(system: System, contest: Contest, config: EnergyConfig, rows: Tensor, 
         return Contestant(LatticeOff(config))
     if system.name == "linear":
         return Contestant(identity_linear(*widths))
-    make = partial(_of_width, system, contest, config)
     processor = create_processor(config)
     if system.by == "parameters":
-        return of_parameters(make, round(system.times * count_parameters(processor)))
-    flops = forward_flops(processor, rows) if flops is None else flops
-    return of_flops(make, system.times * flops, rows.shape, at_home(config))
+        parameters = round(system.times * count_parameters(processor))
+        return of_parameters(partial(_of_width, system, contest, config, parameters), parameters)
+    flops = system.times * (forward_flops(processor, rows) if flops is None else flops)
+    make = partial(_of_width, system, contest, config, round(flops / 2))
+    return of_flops(make, flops, rows.shape, at_home(config.replace(**contest.rivals)))
 
 
 def at_home(config: EnergyConfig) -> Course:
@@ -120,13 +121,15 @@ def at_home(config: EnergyConfig) -> Course:
     return course_of(None, config)._replace(reads=1, noise=0.0)
 
 
-def _of_width(system: System, contest: Contest, config: EnergyConfig, width: int) -> Contestant:
+def _of_width(system: System, contest: Contest, config: EnergyConfig, parameters: int, width: int) -> Contestant:
+    """A network of some width; whole rows have no linear map where that would be most of the parameters."""
     if system.in_faces:
         channels = config.energy_dim
         return InFaces(NETWORKS[system.network](channels, channels, width), EmbeddingMapper(config))
     widths = config.input_embedding_dim, config.output_embedding_dim
     if system.network in OVER_ROWS and not contest.sized:
-        return Contestant(OVER_ROWS[system.network](*widths, hidden=width))
+        linear = 2 * widths[0] * widths[1] <= parameters
+        return Contestant(OVER_ROWS[system.network](*widths, hidden=width, linear=linear))
     cell_in, cell_out = (-(-numbers // config.num_sites) for numbers in widths)
     target = None if cell_out * config.num_sites == widths[1] else widths[1]
     return OverCells(NETWORKS[system.network](cell_in, cell_out, width), cell_in, target)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from benchmarks.common import fingerprint, machine, one_size
+from benchmarks.common import commit, fingerprint, machine, one_size
 from benchmarks.learning.board.contests import CONTESTS, Contest, Trial
 from benchmarks.learning.board.judging import losses_of
 from benchmarks.learning.board.plan import Effort, Job
@@ -46,13 +46,26 @@ class Arena(NamedTuple):
     config: EnergyConfig  # of the lattice, with its own rate and seed
 
 
+class Clock:
+    """Seconds since it was made: on the wall, and of the processor, which a busy machine does not stretch."""
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter(), time.process_time()
+
+    def read(self) -> dict[str, float]:
+        """Both, by their names in a finished run."""
+        now = time.perf_counter(), time.process_time()
+        wall, processor = (round(end - start, 2) for end, start in zip(now, self._started, strict=True))
+        return {"seconds": wall, "processor_seconds": processor}
+
+
 class Trained(NamedTuple):
     """A system that is ready to be judged."""
 
     answer: Callable[[Tensor, Size | None, int | None], Tensor]  # rows (N, E), their face, steps to (N, T)
     parameters: int
     flops: float  # of a row at the lattice's own face
-    seconds: float
+    seconds: dict[str, float]  # of training, as `Clock` reads them
 
 
 @lru_cache(maxsize=1)
@@ -108,13 +121,13 @@ def run(job: Job, flops: float | None, name: str, source: str, effort: Effort) -
     config = arena.config.replace(seed=job.seed)
     config = config.replace(learning_rate=job.rate) if job.rate else config
     part = effort.part * (1.0 if job.whole else effort.tuned_part)
-    started = time.perf_counter()
+    whole = Clock()
     try:
         trained = (
             solve(contest, arena, job) if SYSTEMS[job.system].solved else fit(contest, arena, job, config, part, flops)
         )
     except FloatingPointError as error:
-        return {"failed": str(error), "validation_loss": None, "trials": {}, "machine": machine()}
+        return {"failed": str(error), "validation_loss": None, "trials": {}, "commit": commit(), "machine": machine()}
     loss = sum(
         validation_loss(trained.answer(part.inputs[:], part.face, None), part, config) * len(part)
         for part in parts_of(arena.validation)
@@ -127,10 +140,11 @@ def run(job: Job, flops: float | None, name: str, source: str, effort: Effort) -
     return {
         "parameters": trained.parameters,
         "flops_per_row": trained.flops,
-        "seconds": round(trained.seconds, 2),
-        "wall_seconds": round(time.perf_counter() - started, 2),
+        **trained.seconds,
+        "whole_seconds": whole.read()["seconds"],
         "validation_loss": loss if math.isfinite(loss) else None,
         "configuration": fingerprint(config),
+        "commit": commit(),
         "machine": machine(),
         "trials": trials,
     }
@@ -158,36 +172,37 @@ def fit(contest: Contest, arena: Arena, job: Job, config: EnergyConfig, part: fl
     if job.system == LATTICE:
         trainer = EnergyTrainer(create_processor(config), config)
         look = pairs_of([one.subset(torch.arange(min(LOOKED_AT, len(one)))) for one in parts_of(arena.validation)])
-        started = time.perf_counter()
+        clock = Clock()
         trainer.fit(PairData("board", pairs, look, look, task=contest.task), epochs)
-        seconds = time.perf_counter() - started
+        seconds = clock.read()
 
         def answer(inputs: Tensor, face: Size | None, steps: int | None) -> Tensor:
             return trainer.predict(inputs, box_with(face, steps, config))
 
         flops = forward_flops(trainer.processor, rows)
         return Trained(answer, count_parameters(trainer.processor), flops, seconds)
+    own = config.replace(**contest.rivals)
     model = build(SYSTEMS[job.system], contest, config, rows, budget)
     waiting = TASKS[contest.task].waiting if contest.task else None
-    started = time.perf_counter()
-    train(model, pairs, config, epochs, waiting)
-    seconds = time.perf_counter() - started
+    clock = Clock()
+    train(model, pairs, own, epochs, waiting)
+    seconds = clock.read()
 
     def answers(inputs: Tensor, face: Size | None, steps: int | None) -> Tensor:
-        return predict(model, inputs, course_of(face, config, steps=steps))
+        return predict(model, inputs, course_of(face, own, steps=steps))
 
-    return Trained(answers, count_parameters(model), forward_flops(model, rows, at_home(config)), seconds)
+    return Trained(answers, count_parameters(model), forward_flops(model, rows, at_home(own)), seconds)
 
 
 def solve(contest: Contest, arena: Arena, job: Job) -> Trained:
     """What has a closed form."""
-    started, config = time.perf_counter(), arena.config
+    clock, config = Clock(), arena.config
     if job.system == "ridge" and contest.sized:
         cell_in, cell_out = (
             width // config.num_sites for width in (config.input_embedding_dim, config.output_embedding_dim)
         )
         mapped = WindowRidge.solve(arena.train, arena.validation, cell_in, cell_out)
-        product, seconds = mapped.weights.numel(), time.perf_counter() - started
+        product, seconds = mapped.weights.numel(), clock.read()
         return Trained(
             lambda rows, face, steps: mapped(rows, face or config.sites),
             product,
@@ -203,8 +218,7 @@ def solve(contest: Contest, arena: Arena, job: Job) -> Trained:
     solution = solutions[job.system]
     product = 0 if job.system == "input itself" else config.input_embedding_dim * config.output_embedding_dim
     solution(train_pairs.inputs[:1])
-    seconds = time.perf_counter() - started
-    return Trained(lambda rows, face, steps: solution(rows), product, 2.0 * product, seconds)
+    return Trained(lambda rows, face, steps: solution(rows), product, 2.0 * product, clock.read())
 
 
 def shortened(pairs: Pairs, steps: int, batch_size: int) -> tuple[Pairs, int]:
@@ -232,10 +246,13 @@ def home_rows(arena: Arena) -> Tensor:
 
 
 def recipe_of(name: str, source: str, effort: Effort) -> str:
-    """What tells runs of one recipe from those of another: rows, steps, and the configuration."""
+    """What tells runs of one recipe from those of another: rows, steps, and what differs from the defaults.
+
+    Code and defaults are not in it, since most changes of them change no run; every run says its commit.
+    """
     contest = CONTESTS[name]
     shared = dataclasses.replace(effort, seeds=0, rival_seeds=0, tunes=False, grid=())  # of these a run knows nothing
-    words = repr((contest, shared, source if contest.task is None else "", EnergyConfig.from_dict({})))
+    words = repr((contest, shared, source if contest.task is None else ""))
     return hashlib.sha256(words.encode()).hexdigest()[:8]
 
 

@@ -1,9 +1,11 @@
 """A convolutional GRU (Shi et al. 2015; as Neural GPU, Kaiser and Sutskever 2016) with the input at every step.
 
-Shapes as in `rival`; `d` channels.
+Shapes as in `rival`; `d` channels of the state, `e` of what enters.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +18,22 @@ from .rival import Begun, Looped
 AROUND = 9  # the 3 x 3 cells that a step sees
 
 
+class Channels(NamedTuple):
+    """Of a convolutional GRU."""
+
+    state: int  # d
+    entered: int  # e
+
+
+def channels_of(quarters: int) -> Channels:
+    """As many weights in the kernels as with `quarters / 4` channels of either kind.
+
+    The state has the nearest whole number of channels; what enters makes up for what that adds or takes.
+    """
+    state = max(1, round(quarters / 4))
+    return Channels(state, max(1, round((2 * (quarters / 4) ** 2 - state**2) / state)))
+
+
 class ConvGRU(Looped):
     """Gates and candidate see the 3 x 3 cells around, of the input and of the state.
 
@@ -24,15 +42,17 @@ class ConvGRU(Looped):
     Args:
         cell_in: c.
         cell_out: k.
-        channels: d.
+        quarters: of its size, see `channels_of`.
     """
 
-    def __init__(self, cell_in: int, cell_out: int, channels: int) -> None:
+    def __init__(self, cell_in: int, cell_out: int, quarters: int) -> None:
         super().__init__()
-        self.channels, self.enter = channels, nn.Linear(cell_in, channels)
-        self.gates = nn.Linear(AROUND * 2 * channels, 2 * channels)
-        self.candidate = nn.Linear(AROUND * 2 * channels, channels)
-        self.leave = nn.Linear(channels, cell_out)
+        self.channels = channels_of(quarters)
+        state, entered = self.channels
+        self.enter = nn.Linear(cell_in, entered)
+        self.gates = nn.Linear(AROUND * (entered + state), 2 * state)
+        self.candidate = nn.Linear(AROUND * (entered + state), state)
+        self.leave = nn.Linear(state, cell_out)
 
     def begin(self, inputs: Tensor, face: Size) -> Begun:
         """What the input adds to gates and candidate (B, 3 d, rows, columns); the state is 0 before the first step."""
@@ -40,14 +60,14 @@ class ConvGRU(Looped):
         image = self.enter(inputs).transpose(1, 2).unflatten(2, (rows, columns))
         image = image.contiguous(memory_format=torch.channels_last)
         products = [
-            F.conv2d(image, kernel_of(part)[:, : self.channels], part.bias, padding=1)
+            F.conv2d(image, kernel_of(part)[:, : self.channels.entered], part.bias, padding=1)
             for part in (self.gates, self.candidate)
         ]
-        return Begun(tuple(products), image.new_zeros(image.shape))
+        return Begun(tuple(products), torch.zeros_like(products[1]))
 
     def step(self, entered: tuple[Tensor, Tensor], state: Tensor) -> Tensor:
         """What to keep and what to forget, then the candidate (Cho et al. 2014)."""
-        own = slice(self.channels, None)
+        own = slice(self.channels.entered, None)
         gates = entered[0] + F.conv2d(state, kernel_of(self.gates)[:, own], padding=1)
         keep, remember = torch.sigmoid(gates).chunk(2, dim=1)
         heard = F.conv2d(remember * state, kernel_of(self.candidate)[:, own], padding=1)

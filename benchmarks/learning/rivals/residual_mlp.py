@@ -12,11 +12,11 @@ from .windows import RADIUS, window_width, windows
 
 
 class ResidualMLP(nn.Module):
-    """A linear map, and beside it a hidden layer with residual blocks."""
+    """A linear map, unless it is left out, and beside it a hidden layer with residual blocks."""
 
-    def __init__(self, width_in: int, width_out: int, hidden: int, blocks: int = 1) -> None:
+    def __init__(self, width_in: int, width_out: int, hidden: int, blocks: int = 1, linear: bool = True) -> None:
         super().__init__()
-        self.skip = nn.Linear(width_in, width_out)
+        self.skip = nn.Linear(width_in, width_out) if linear else None
         self.enter = nn.Linear(width_in, hidden)
         self.blocks = nn.ModuleList(
             nn.Sequential(nn.LayerNorm(hidden), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, hidden))
@@ -29,7 +29,7 @@ class ResidualMLP(nn.Module):
         hidden = nn.functional.gelu(self.enter(rows))
         for block in self.blocks:
             hidden = hidden + block(hidden)
-        return self.skip(rows) + self.leave(hidden)
+        return self.leave(hidden) if self.skip is None else self.skip(rows) + self.leave(hidden)
 
 
 class WindowMLP(Rival):
