@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from benchmarks.learning.delivery import LARGE
 from benchmarks.learning.synthetic_tasks import CONFIG
 from energy_flow.config.presets import PRESETS
 from energy_flow.data.pairs import Size
@@ -99,8 +100,12 @@ CONTESTS: dict[str, Contest] = {
     "maze": Contest(
         "maze",
         grid(25),
-        1000,
-        trials=(*square(400, 5, 7, 9, 13), *square(200, 17), *square(48, 33)),
+        trials=(
+            *square(400, 5, 7, 9),
+            Trial(400, (13, 13), steps=157),
+            Trial(200, (17, 17), steps=260),
+            Trial(48, (33, 33), steps=600),
+        ),
         validation_rows=800,
         train_faces=((3, 3), (4, 4), (5, 5), (6, 6)),
     ),
@@ -123,7 +128,8 @@ CONTESTS: dict[str, Contest] = {
     "delivery": Contest("delivery", PRESETS["pointer"] | {"max_active_flows": 16}, rivals=LOOPS),
     "delivery-64": Contest(
         "delivery",
-        PRESETS["pointer"] | {"max_active_flows": 64},
+        PRESETS["pointer"] | LARGE | {"max_active_flows": 64},
+        3000,
         trials=(Trial(1000, (8, 8)),),
         validation_rows=1000,
         train_faces=((8, 8),),
