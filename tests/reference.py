@@ -221,6 +221,8 @@ class Reference:
             move = [torch.zeros((), dtype=torch.float64)] * 2 + [ahead]
         else:
             move, split = 0.1 * heads[2 * channels : 2 * channels + 3], heads[2 * channels + 3 :]
+        if config.mover == "bounded":
+            move = [torch.tanh(move[0]), torch.tanh(move[1]), move[2]]
         energy = self.energy_after(flow, gate, delta)
         jump = max(1, math.ceil(Fraction(config.lattice_depth - 1, config.initial_steps)))
         bias = math.log(math.exp(max(jump - 1, 0.05)) - 1)

@@ -91,7 +91,7 @@ def configs(draw: st.DrawFn, deepest: int = 6) -> EnergyConfig:
         ),
         energy_rule=draw(st.sampled_from(["gated", "gated", "column", "origin", "kept"])),
         gate_start=draw(st.sampled_from([None, 1.0])),
-        mover=draw(st.sampled_from(["free", "free", "straight", "pointer"])),
+        mover=draw(st.sampled_from(["free", "free", "straight", "bounded", "pointer"])),
         reader=draw(st.sampled_from(["bilinear", "bilinear", "nearest", "aimed"])),
         place_harmonics=draw(st.integers(1, 2)),
         exchange_dim=draw(st.sampled_from([2, 4])),

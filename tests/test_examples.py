@@ -108,7 +108,7 @@ def test_the_code_of_the_docs_runs_as_written(page: str, tasks, capsys) -> None:
         from energy_flow import EnergyTrainer, create_config, create_processor
         from energy_flow.data import make_task
 
-        own = {"features": ("energy", "age", "site"), "mapping": "shuffled", "mover": "bounded", "reader": "nearest"}
+        own = {"features": ("energy", "age", "site"), "mapping": "shuffled", "mover": "drifting", "reader": "nearest"}
         config = create_config("tiny", **own, carrier_hidden_size=8, carrier_num_layers=1, batch_size=8)
         rows = torch.nn.functional.normalize(torch.randn(16, 384))
         assert EnergyTrainer(create_processor(config), config).train(rows, rows, epochs=1).steps == 2

@@ -29,7 +29,7 @@ TASK = "conditional-permutation"
 
 def draw(choose: random.Random, fields: dict[str, Any]) -> EnergyConfig:
     """A sane configuration."""
-    mover = choose.choice(("free", "free", "straight", "pointer"))
+    mover = choose.choice(("free", "bounded", "straight", "pointer"))
     depth, children = choose.choice((4, 7, 13)), choose.choice((0, 0, 2))
     return create_config(
         "tiny",

@@ -67,6 +67,17 @@ class FreeMover(Mover):
         return position + torch.cat((sideways, stride_of(move[:, 2:], self.config)), dim=1)
 
 
+@MOVERS.register("bounded")
+class BoundedMover(FreeMover):
+    """As `free`, but sideways by `tanh(0.1 head)` site spacings: never farther than to the next site in a step."""
+
+    def forward(self, head: Tensor, place: Place) -> Tensor:
+        """(F, 3) numbers of the head to (F, 3) cells."""
+        move = head.to(place.position.dtype) * MOVE_SCALE
+        sideways = torch.tanh(move[:, :2]) * place.lattice.spacing.like(move)
+        return place.position + torch.cat((sideways, stride_of(move[:, 2:], self.config)), dim=1)
+
+
 @MOVERS.register("straight")
 class StraightMover(Mover):
     """Ahead as `free` moves, and never sideways."""
