@@ -17,6 +17,7 @@ from .virtual_accelerator import NAME, State, counted_waits, install, seeded
 
 install()
 
+from energy_flow.config import Box  # noqa: E402
 from energy_flow.core import Execution, create_processor  # noqa: E402  (the device must be known before)
 from energy_flow.core.constants import Constant  # noqa: E402
 from energy_flow.data import PairData, PairSet, TextBank  # noqa: E402
@@ -28,6 +29,7 @@ from energy_flow.training.step_records import bring_to_host  # noqa: E402
 from energy_flow.utils import DeviceManager  # noqa: E402
 
 from .strategies import build_model  # noqa: E402
+from .test_any_box import mazes, small  # noqa: E402
 from .test_laws import BUSY  # noqa: E402
 from .test_training import SMALL, data, pairs  # noqa: E402
 
@@ -60,6 +62,29 @@ def same_numbers() -> bool:
             result.output.sin().sum().backward()
             found.append([result.output.detach().cpu(), *(weight.grad.cpu() for weight in model.parameters())])
     return all(torch.equal(one, other) for others in found[1:] for one, other in zip(found[0], others, strict=True))
+
+
+def several_sizes() -> dict:
+    """Mazes of two sizes with preludes, and pointers; the CPU gives the same weights, and a step waits as it must."""
+    found, waited = {}, []
+    for name, changes in (("grid", {}), ("pointer", {"mover": "pointer", "reader": "aimed", "aim_entropy": 0.1})):
+        weights = []
+        for device in ("cpu", "auto"):
+            config = small(features=("cross", "recall", "attention", "harmonics"), precision="float32", **changes)
+            one = EnergyTrainer(create_processor(config), config, devices=DeviceManager(device, "float32"))
+            one.fit(mazes())
+            weights.append([value.cpu() for value in one.processor.state_dict().values()])
+        found[name] = all(torch.allclose(*pair, atol=1e-5) for pair in zip(*weights, strict=True))
+        batch = mazes().train.parts[0]
+        rows = batch.inputs[:4].to(NAME)
+        one.processor.run(rows, box=Box(2, 2, 5), along=0.5)  # tables of this box are copied once
+        with counted_waits() as counted:
+            result = one.processor.run(rows, box=Box(2, 2, 5), along=0.5)
+        waited.append(counted.total() - len(result.stats.live))
+    one.processor.eval()
+    one.processor.config = one.config.replace(coast=0.1)
+    found["coasts"] = bool(one.processor.run(batch.inputs[:4].to(NAME), box=Box(2, 2, 30)).stats.live.any())
+    return found | {"waits beyond the lattice's": waited}
 
 
 def save_and_resume() -> dict:
@@ -95,8 +120,8 @@ def waits(accumulation: int = 1) -> dict:
     inputs, targets = (rows[:8].pin_memory() for rows in (ROWS.inputs, ROWS.targets))
     lattice, run = [], one.processor.run
 
-    def counting(embeddings, record=False):
-        result = run(embeddings, record)
+    def counting(embeddings, **options):
+        result = run(embeddings, **options)
         lattice.append(len(result.stats.live))
         return result
 
@@ -208,6 +233,7 @@ SCENARIOS: dict[str, Callable] = {
     "float32": lambda: train_in("float32"),
     "auto": lambda: train_in("auto"),
     "same numbers": same_numbers,
+    "several sizes": several_sizes,
     "save and resume": save_and_resume,
     "out of memory": out_of_memory,
     "waits": waits,

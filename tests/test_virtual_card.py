@@ -32,6 +32,16 @@ def test_the_numbers_are_the_cpus(card) -> None:
     assert card["same numbers"] is True
 
 
+def test_sets_of_several_sizes_train_there_too(card) -> None:
+    """With preludes, read-outs along the way, exchange, pointers and coasting; a lattice step waits once."""
+    assert card["several sizes"] == {
+        "grid": True,
+        "pointer": True,
+        "coasts": True,
+        "waits beyond the lattice's": [0, 0],
+    }
+
+
 def test_a_run_that_was_cut_goes_on_to_the_same_weights(card) -> None:
     assert card["save and resume"] == {"same weights": True, "same outputs": True, "generators": ["cpu", "virtual"]}
 

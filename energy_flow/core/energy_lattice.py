@@ -33,6 +33,7 @@ class EnergyLattice(nn.Module):
         last = torch.tensor(extent, dtype=torch.float64, device="cpu") - 1
         self.last = Constant(last)
         self.half_extent = Constant(last.clamp_min(1) / 2)  # what coordinates are scaled by
+        self.sides = Constant(last[:2] + 1)  # (2,) cells along x and y
         spacing = [config.lattice_width / columns, config.lattice_height / rows]
         self.spacing = Constant(
             torch.tensor(spacing, dtype=torch.float64, device="cpu")

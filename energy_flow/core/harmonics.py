@@ -60,7 +60,7 @@ def harmonics(across: Tensor, lattice: EnergyLattice, count: int) -> Tensor:
 
 def _cosines(across: Tensor, lattice: EnergyLattice, count: int) -> Tensor:
     """(P, 2, K + 1), the first of them 1."""
-    sides = torch.tensor(lattice.config.box[:2], dtype=across.dtype, device=across.device)
+    sides = lattice.sides.like(across)
     turns = torch.arange(count + 1, dtype=across.dtype, device=across.device) * math.pi
     cosines = torch.cos(((across + 0.5) / sides).unsqueeze(2) * turns)
     return torch.cat((cosines[:, :, :1], cosines[:, :, 1:] * math.sqrt(2)), dim=2)

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..config import PIECES, EnergyConfig
+from .constants import Constant
 from .flows import LatticeState
 from .harmonics import harmonics, harmonics_width, waves, waves_width
 
@@ -128,13 +129,14 @@ class Neighbours(Piece):
     def __init__(self, config: EnergyConfig) -> None:
         super().__init__(config)
         self.width = len(self.places) * (config.energy_dim + 1)
+        self.chosen = Constant(torch.tensor(self.places, device="cpu"))
 
     def forward(self, seen: Seen) -> Tensor:
         """(B, S, n (C + 1)) of n places."""
         batch, sites, _ = seen.state.columns.shape
         padded = F.pad(seen.state.columns, (0, 0, 0, 1))  # one column of zeros, which stands for "beyond the face"
-        around = seen.state.lattice.around.like(padded)[:, self.places].flatten()
-        return padded.index_select(1, around).view(batch, sites, self.width)
+        around = seen.state.lattice.around.like(padded).index_select(1, self.chosen.like(padded))
+        return padded.index_select(1, around.flatten()).view(batch, sites, self.width)
 
 
 @PIECES.register("cross")

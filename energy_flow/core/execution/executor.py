@@ -125,7 +125,8 @@ class Executor:
         else:
             first = gathered_layer(features, self._forms.weights)
             output, hidden = self._forms.from_first_layer(first, some.energy, place, some.hidden)
-        ahead = flows.position.new_tensor([0.0, 0.0, float(self.lattice.config.initial_jump)])
+        ahead = torch.zeros_like(flows.position)
+        ahead[:, 2] = self.lattice.config.initial_jump
         children = flows.energy.new_zeros(flows.size, output.spawn_shares.shape[1])
         merged = CarrierOutput(
             energy_value=flows.energy.index_copy(0, rows, output.energy_value),

@@ -49,6 +49,7 @@ class Layout:
     half_extent: Tensor  # (3,) of the lattice in cells; what coordinates are scaled by
     mass: Tensor  # (F,)
     places: tuple[int, ...]  # of the 3 x 3 columns around a site, those that are perceived, n
+    chosen: Tensor | None  # (n,) int64, the same; None is all
     inside: Tensor  # (S, n) 1 where a neighbour lies on the face, 0 beyond it
     place: Tensor | None  # (F,) int64, the row of each flow in a table (B S, ...); None where flow b S + s is at site s
     equation: Callable[..., tuple[Tensor]]  # the same in torch's own operations
@@ -87,10 +88,12 @@ def layout_of(
             return (first,)
         return (first + (recalled if place is None else recalled.index_select(0, place)),)
 
-    places = next((one.places for one in neuron.perceived if isinstance(one, Neighbours)), ())
+    around = next((one for one in neuron.perceived if isinstance(one, Neighbours)), None)
+    places = () if around is None else around.places
+    chosen = None if around is None or len(places) == 9 else around.chosen.like(flows.mass)
     extent, inside = lattice.half_extent.like(flows.position), lattice.inside.like(flows.mass)
-    inside = inside if len(places) == 9 else inside[:, places]
-    return Layout(columns, config.sites, flows.batch, extent, flows.mass, places, inside, place, equation)
+    inside = inside if chosen is None else inside.index_select(1, chosen)
+    return Layout(columns, config.sites, flows.batch, extent, flows.mass, places, chosen, inside, place, equation)
 
 
 def recalled_product(entered: Tensor, weight: Tensor, columns: dict[str, slice]) -> Tensor | None:
@@ -313,4 +316,4 @@ def _mass_around(tables: _Tables, layout: Layout, dtype: torch.dtype) -> Tensor:
         return layout.inside.to(dtype)
     padded = F.pad(tables.mass.to(dtype).view(layout.batch, 1, down, across), (1, 1, 1, 1))
     around = padded.unfold(2, 3, 1).unfold(3, 3, 1).reshape(-1, 9)
-    return around if len(layout.places) == 9 else around[:, layout.places]
+    return around if layout.chosen is None else around.index_select(1, layout.chosen)
