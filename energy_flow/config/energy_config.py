@@ -152,6 +152,7 @@ class EnergyConfig(
             "compile = 'graphs' replays one batch a step: give accumulation = 1, or compile = 'on'",
         )
         _require(self.prelude_share <= 1, "prelude_share", self.prelude_share, "give a share of the batches, 0 to 1")
+        _require(0 < self.beta2 < 1, "beta2", self.beta2, "give a share between 0 and 1, such as 0.999")
         _require(self.loss_along <= 1, "loss_along", self.loss_along, "give a share of the path, 0 to 1")
         limit = self.time_limit_minutes
         _require(limit is None or limit > 0, "time_limit_minutes", limit, "give minutes above 0, or null for no limit")

@@ -120,6 +120,8 @@ class TrainingFields:
     """Adam, or AdamW with decoupled weight decay."""
     learning_rate: float = 1e-4
     """Peak learning rate."""
+    beta2: float = 0.999
+    """Decay of the optimizer's second moments; 0.95 lets them follow gradients that change their size quickly."""
     weight_decay: float = 0.0
     """Weight decay of matrices; biases, norms and offsets have none."""
     warmup_steps: int | None = None

@@ -75,6 +75,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "batch_size": 64,
         "epochs": 1,
         "learning_rate": 3e-3,
+        "beta2": 0.95,
         "final_learning_rate_ratio": 0.01,
         "warmup_steps": 50,
         "aim_entropy": 0.1,

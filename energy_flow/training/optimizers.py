@@ -32,12 +32,13 @@ def create_optimizer(model: nn.Module, config: EnergyConfig) -> torch.optim.Opti
         {"params": [weight for weight in weights if weight.dim() != 2], "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
+    betas = (0.9, config.beta2)
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimizer]
     if config.shard_optimizer and Ranks().count > 1:
         from torch.distributed.optim import ZeroRedundancyOptimizer  # slow to import, and with warnings
 
-        return ZeroRedundancyOptimizer(groups, kind, lr=config.learning_rate)
-    return kind(groups, lr=config.learning_rate)
+        return ZeroRedundancyOptimizer(groups, kind, lr=config.learning_rate, betas=betas)
+    return kind(groups, lr=config.learning_rate, betas=betas)
 
 
 def freeze(model: nn.Module, names: tuple[str, ...]) -> None:
