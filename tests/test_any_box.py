@@ -163,6 +163,10 @@ def test_coasting_flows_do_as_the_twin_says_and_save_work() -> None:
             coasted += sum(sample.coasted)
         assert result.stats.flow_steps == result.stats.live.sum() - result.stats.coasted.sum()
     assert coasted > 20
+    inside = build_model(GRID, 0).eval()
+    assert not inside.run(rows(GRID), box=Box(3, 2, 30)).stats.coasted.any()
+    inside.config = inside.config.replace(coast=0.3)
+    assert inside.run(rows(GRID), box=Box(3, 2, 30)).stats.coasted.any()
     assert not processor.train().run(rows(config)).stats.coasted.any()
 
 

@@ -16,15 +16,16 @@ from .flows import Flows, LatticeState
 class Coasting:
     """Knows, from step to step of one run, where something changes.
 
-    A flow is awake while a number of the 3 x 3 site columns around it, its own among them, has changed by more than
-    `coast` since the step before; in the first step everyone is.
+    A flow is awake while a number of the 3 x 3 site columns around it, its own among them, has changed enough since the
+    step before; in the first step everyone is.
 
     Args:
-        lattice: the geometry; its configuration has `coast`.
+        lattice: the geometry.
+        least: the change that keeps a flow awake must be larger.
     """
 
-    def __init__(self, lattice: EnergyLattice) -> None:
-        self._lattice, self._least = lattice, lattice.config.coast
+    def __init__(self, lattice: EnergyLattice, least: float) -> None:
+        self._lattice, self._least = lattice, least
         self._before: Tensor | None = None  # (B, S, C + 1)
 
     def awake(self, flows: Flows) -> tuple[LatticeState, Tensor]:

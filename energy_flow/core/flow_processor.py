@@ -36,7 +36,8 @@ class Step:
         self.lattice, self.carrier = processor.lattice, processor.carrier
         self.noise = processor.config.energy_noise if processor.training else 0.0
         self.noise_source = processor.noise_source
-        self.coasting = Coasting(processor.lattice) if processor.config.coast and not processor.training else None
+        coast = 0.0 if processor.training else processor.config.coast
+        self.coasting = Coasting(processor.lattice, coast) if coast else None
         self.executor = Executor(processor.lattice, processor.neuron, processor.carrier, processor.execution)
 
     def __call__(self, flows: Flows) -> StepResult:
@@ -114,7 +115,7 @@ class FlowProcessor(nn.Module):
         self.mapper.to(device)
         self.execution = Execution()
         self.noise_source: torch.Generator | None = None  # of `energy_noise`; None is torch's own
-        self._lattices: dict[Box, EnergyLattice] = {}  # of boxes other than the model's own
+        self._lattices: dict[EnergyConfig, EnergyLattice] = {}  # of boxes other than the model's own
         self.limit_training_flows(config.max_active_flows)
 
     def forward(
@@ -232,11 +233,11 @@ class FlowProcessor(nn.Module):
                 f"box = {box}; mapping = {self.config.mapping!r} makes faces for {self.config.num_sites} sites alone: "
                 "give a box with as many, or train a model with mapping = 'tied'"
             )
-        if box not in self._lattices:
-            self._lattices[box] = type(self.lattice)(config)
-        self._lattices[box].train(self.training)
+        if config not in self._lattices:
+            self._lattices[config] = type(self.lattice)(config)
+        self._lattices[config].train(self.training)
         view = copy.copy(self)
-        view._modules = {**self._modules, "lattice": self._lattices[box]}
+        view._modules = {**self._modules, "lattice": self._lattices[config]}
         view.config, view._lattices = config, {}
         share = self._training_flows / self.config.max_active_flows
         view._training_flows = max(config.num_sites, round(share * config.max_active_flows))

@@ -178,7 +178,8 @@ class Exchange(Piece):
     """What a site column asks of all columns of its sample, wherever they are.
 
     Query and key of a column come from the waves of its place and its mean energy, the value from its energy. A
-    column counts by its mass, so that empty ones are not asked, and the order of the rows does not matter.
+    column counts by its mass, so that empty ones are not asked, and the order of the rows does not matter. Queries
+    start from the place alone: what a column holds is noise to its question until it is learned what it means.
     """
 
     of = "site"
@@ -190,6 +191,8 @@ class Exchange(Piece):
         self.query = nn.Linear(places + config.energy_dim, config.exchange_dim)
         self.key = nn.Linear(places + config.energy_dim, config.exchange_dim)
         self.value = nn.Linear(config.energy_dim, config.exchange_dim)
+        with torch.no_grad():
+            self.query.weight[:, places:].zero_()
 
     def asked(self, seen: Seen) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """(B, h, S, w / h) queries, keys and values of h heads, and (B, 1, 1, S) the mass of the columns."""
