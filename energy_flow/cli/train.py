@@ -60,7 +60,7 @@ class Train(ModelOptions):
     """
 
     preset: str | None = None
-    """tiny, grid, pointer, debug, experiment or optimized; by default debug on a GPU and tiny on a CPU"""
+    """tiny, grid, pointer, debug, experiment, optimized or exchange; by default debug on a GPU and tiny on a CPU"""
     config: Path | None = None
     """.json or .yaml file with fields of the configuration"""
     data: str = SHIPPED

@@ -106,6 +106,16 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
 }
 
+PRESETS["exchange"] = PRESETS["grid"] | {
+    "lattice_depth": 17,
+    "initial_steps": 16,
+    "features": ("energy", "recall", "harmonics", "attention"),
+    "place_harmonics": 5,
+    "exchange_dim": 24,
+    "exchange_heads": 3,
+    "prelude_steps": 0,
+}
+
 
 def create_config(preset: str, **changes: Any) -> EnergyConfig:
     """The configuration of a preset, with some fields changed.
@@ -126,6 +136,11 @@ def create_tiny_config(**changes: Any) -> EnergyConfig:
 def create_grid_config(**changes: Any) -> EnergyConfig:
     """Cells on a grid, a flow for each, in a box of any size: energy relaxes towards what entered, all flows march."""
     return create_config("grid", **changes)
+
+
+def create_exchange_config(**changes: Any) -> EnergyConfig:
+    """As `grid`, but every column asks all others of its sample, for faces of one size with up to 6 sites a side."""
+    return create_config("exchange", **changes)
 
 
 def create_pointer_config(**changes: Any) -> EnergyConfig:

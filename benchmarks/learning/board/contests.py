@@ -87,7 +87,6 @@ def grid(cells: int, steps: int = 24, **changes: Any) -> dict[str, Any]:
 
 
 FIXED = {"prelude_steps": 0}  # of tasks that are judged at the size, and with the steps, of training
-EXCHANGE = {"place_harmonics": 5, "exchange_dim": 24, "exchange_heads": 3}  # for rows, columns and boxes
 LOOPS = {"lattice_depth": 17, "initial_steps": 16, "loss_along": 0.5}  # of rivals, where the lattice takes few steps
 
 CONTESTS: dict[str, Contest] = {
@@ -120,7 +119,7 @@ CONTESTS: dict[str, Contest] = {
     ),
     "sudoku-6": Contest(
         "sudoku-6",
-        grid(36, 16, features=("energy", "recall", "harmonics", "attention"), **EXCHANGE, **FIXED),
+        PRESETS["exchange"] | {"max_active_flows": 36},
         1000,
         rows=32_000,
         trials=(Trial(1000), Trial(500, split="few-clues")),
