@@ -18,10 +18,10 @@ def limit_memory(processor: FlowProcessor, rows: int) -> None:
     """More rows than these do not fit."""
     run = processor.run
 
-    def limited(embeddings, record=False):
+    def limited(embeddings, **options):
         if processor.training and len(embeddings) > rows:
             raise torch.OutOfMemoryError("no room: a single row" if rows == 0 else "no room")
-        return run(embeddings, record)
+        return run(embeddings, **options)
 
     processor.run = limited
 

@@ -171,6 +171,8 @@ def sort_rows(flows: Flows) -> Flows:
 
 def assert_same_flows(ours: Flows, theirs: Flows) -> None:
     for name in Flows._fields:
+        if getattr(theirs, name) is None:
+            continue  # rows that are taken out leave behind what they aimed at
         torch.testing.assert_close(
             getattr(ours, name), getattr(theirs, name), rtol=1e-12, atol=1e-12, msg=lambda m, n=name: f"{n}: {m}"
         )

@@ -113,12 +113,12 @@ def test_a_validation_is_left_between_two_of_its_batches_and_what_was_learned_is
     trainer = trainer_of(tmp_path / "run", checkpoint_every=0)
     model_run, seen = trainer.processor.run, []
 
-    def counted(embeddings, record=False):
+    def counted(embeddings, **options):
         if not trainer.processor.training:
             seen.append(names(tmp_path / "run"))
             if len(seen) == 3:
                 os.kill(os.getpid(), signal.SIGINT)
-        return model_run(embeddings, record)
+        return model_run(embeddings, **options)
 
     trainer.processor.run = counted
     with pytest.raises(TrainingStopped, match=r"stopped after step 4 \(SIGINT\), saved in .*step-000000004"):

@@ -36,6 +36,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "energy_dim": 32,
         "output_scale": 6.0,
         "energy_rule": "column",
+        "coast": 0.03,
         "energy_threshold": 0.0,
         "max_spawn_per_step": 0,
         "max_children": 0,
