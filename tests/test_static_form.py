@@ -80,3 +80,12 @@ def test_it_takes_a_carrier_of_ones_own() -> None:
     processor, inputs = build_model(BUSY.replace(max_children=0), seed=2), torch.randn(3, 12, dtype=torch.float64)
     processor.carrier = Carrier(processor.carrier)  # type: ignore[assignment]
     torch.testing.assert_close(StaticForm(processor)(inputs), processor(inputs), rtol=1e-10, atol=1e-11)
+
+
+def test_an_export_of_another_box_is_that_of_its_view() -> None:
+    processor, box = build_model(BUSY.replace(max_children=0), seed=2).eval(), BUSY.box._replace(depth=4)
+    inputs = torch.randn(3, 12, dtype=torch.float64)
+    with pytest.raises(ValueError, match="an exported model takes embeddings alone; for another box export"):
+        torch.export.export(processor, (inputs,), {"box": box})
+    program = torch.export.export(processor.in_box(box), (inputs,))
+    torch.testing.assert_close(program.module()(inputs), processor(inputs, box=box), rtol=1e-10, atol=1e-11)

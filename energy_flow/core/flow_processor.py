@@ -137,6 +137,8 @@ class FlowProcessor(nn.Module):
             prelude: see there.
         """
         if torch.compiler.is_exporting():
+            if whole_result or box is not None or along or prelude is not None:
+                raise ValueError("an exported model takes embeddings alone; for another box export model.in_box(box)")
             return StaticForm(self)(as_rows(embeddings, self.config, self.mapper.input_weight))
         result = self.run(embeddings, box=box, along=along, prelude=prelude)
         return result if whole_result else result.output
