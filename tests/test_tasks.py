@@ -36,6 +36,7 @@ from energy_flow.data.tasks import (
     sudoku_6,
 )
 from energy_flow.data.tasks.chain_s5 import MOVES
+from energy_flow.data.tasks.pictures import DRAWN
 from energy_flow.data.tasks.sudoku_6 import count_solutions, grid_classes, reduced_grids
 
 SIZED = ("maze", "flood", "delivery", "chain-parity", "chain-s5")
@@ -568,3 +569,12 @@ def test_rows_for_another_box_have_the_options_of_the_set(tmp_path: Path, sizes:
     config = create_grid_config(**data_settings(data), max_active_flows=9)
     drawn = _pairs_for(Box(4, 4, 25), data, data.test, Evaluate(tmp_path, rows=3), config)
     assert drawn.inputs.view(3, 16, 6)[:, :, :4].sum() == 3 * 48  # every wall is open
+
+
+@pytest.mark.parametrize("name", ["maze", "flood"])
+def test_a_console_is_asked_for_every_character_of_a_picture(name: str) -> None:
+    pairs, draw = make_split(name, "test", 50, faces=[(5, 5)]), TASKS[name].draw
+    assert isinstance(pairs, PairSet) and draw is not None
+    rows = zip(*pairs.batch(torch.arange(50)), strict=True)
+    drawn = {one for inputs, targets in rows for one in draw(inputs, targets, (5, 5), False)}
+    assert {one for one in drawn if not one.isascii()} <= {*DRAWN}
