@@ -8,12 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from energy_flow.cli.settings import defaults_of_training, read_early
 from energy_flow.config import Box, EnergyConfig, create_grid_config
-from energy_flow.core import FlowProcessor, Prelude, create_processor
-from energy_flow.data import PairData, make_task
+from energy_flow.core import EnergyLattice, FlowProcessor, Place, Prelude, create_processor
+from energy_flow.core.execution.cost import kept_bytes, measure_cost
+from energy_flow.data import PairData, build_task, load_data, make_task
 from energy_flow.data.tasks import Sizes
-from energy_flow.training import EnergyTrainer, TrainingStopped
+from energy_flow.training import EnergyTrainer, NonFiniteError, TrainingStopped
 from energy_flow.training.batches import batch_count, epoch_batches
+from energy_flow.training.model_folder import save_model
 
 from .reference import Reference
 from .strategies import SMALL, build_model
@@ -65,6 +68,17 @@ def test_the_twin_gives_the_same_in_another_box(config: EnergyConfig, box: Box) 
     torch.testing.assert_close(result.output, expected, rtol=1e-9, atol=1e-9)
 
 
+class Still(EnergyLattice):
+    """Geometry of a user's own."""
+
+
+def test_a_lattice_of_ones_own_is_used_in_every_box() -> None:
+    processor = create_processor(GRID)
+    processor.in_box(Box(5, 5, 9))
+    processor.lattice = Still(GRID)
+    assert isinstance(processor.in_box(Box(5, 5, 9)).lattice, Still)
+
+
 def test_a_view_shares_every_weight_and_costs_no_state() -> None:
     processor = create_processor(GRID)
     view = processor.in_box(Box(5, 5, 9))
@@ -87,6 +101,8 @@ def test_rows_may_come_site_by_site() -> None:
     processor = create_processor(GRID).double()
     inputs = rows(GRID)
     assert torch.equal(processor(inputs.view(2, 6, 2)), processor(inputs))
+    with pytest.raises(ValueError, match=r"shape \(2, 2, 6\); the model expects \(rows, 12\), or \(rows, 6, 2\)"):
+        processor(inputs.view(2, 2, 6))
 
 
 def test_boxes_that_do_not_fit_are_refused_by_name() -> None:
@@ -236,3 +252,109 @@ def test_a_cut_run_on_several_sizes_ends_with_the_same_bits(tmp_path: Path, chan
     gone_on.fit(mazes())
     ours, theirs = weights_of(whole.processor), weights_of(gone_on.processor)
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_a_prelude_is_taken_in_another_box_too() -> None:
+    processor, box = build_model(GRID, 5), Box(4, 5, 6)
+    inputs = rows(GRID.in_box(box))
+    prelude = Prelude(4, inputs.flip(0))
+    there, view = processor.run(inputs, box=box, prelude=prelude), processor.in_box(box).run(inputs, prelude=prelude)
+    assert there.stats.steps == 5 + 4
+    assert torch.equal(there.output, view.output) and not torch.equal(there.output, processor(inputs, box=box))
+
+
+def test_what_enters_after_a_prelude_wakes_flows_that_coast() -> None:
+    config = GRID.replace(coast=1e-6, output_embedding_dim=12, output_scale=1.0, lattice_depth=80, initial_steps=79)
+    processor, inputs = create_processor(config).double().eval(), rows(config)
+    result = processor.run(inputs, prelude=Prelude(60, inputs.flip(0)))
+    assert result.stats.coasted.any()
+    torch.testing.assert_close(result.output, inputs, rtol=1e-4, atol=1e-4)
+
+
+def test_coasting_may_be_chosen_for_a_model_that_is_there() -> None:
+    config = GRID.replace(lattice_depth=40, initial_steps=39)
+    other, processor = (build_model(one, 5).eval() for one in (config, config.replace(coast=0.3)))
+    other.config = processor.config
+    ours, theirs = (one.run(rows(GRID)) for one in (processor, other))
+    assert ours.stats.coasted.any() and torch.equal(ours.stats.coasted, theirs.stats.coasted)
+
+
+def test_preludes_and_shares_that_do_not_fit_are_refused_by_name() -> None:
+    processor, inputs = create_processor(GRID), rows(GRID)
+    assert processor.run(inputs, prelude=Prelude(2, inputs.numpy())).output.dtype == torch.float32  # type: ignore
+    with pytest.raises(ValueError, match=r"prelude.embeddings has 1 rows for 2 embeddings"):
+        processor.run(inputs, prelude=Prelude(2, inputs[:1]))
+    with pytest.raises(ValueError, match=r"shape \(2, 24\); the model expects \(rows, 12\)"):
+        processor.run(inputs, prelude=Prelude(2, rows(GRID.in_box(Box(6, 2, 4)))))
+    with pytest.raises(ValueError, match=r"prelude.steps = -1; give 0 or more"):
+        processor.run(inputs, prelude=Prelude(-1, inputs))
+    with pytest.raises(ValueError, match=r"along = 1.5; give a share of the path"):
+        processor.run(inputs, along=1.5)
+
+
+def test_pointers_of_flows_that_all_fade_have_no_entropy_and_do_not_stop_training() -> None:
+    config = GRID.replace(mover="pointer", reader="aimed", energy_threshold=50.0, spawn_threshold=60.0)
+    result = create_processor(config).run(rows(config))
+    assert result.stats.arrived.sum() == 0 and result.aim_entropy == 0
+
+
+def test_a_pointer_reaches_every_cell_in_the_arithmetic_of_bfloat16() -> None:
+    config = create_grid_config(
+        lattice_width=601, lattice_height=1, sites=(601, 1), max_active_flows=601, mover="pointer", energy_dim=2,
+        input_embedding_dim=601, output_embedding_dim=601,
+    )  # fmt: skip
+    processor = create_processor(config)
+    flows = processor.launch(torch.ones(1, 601))
+    place = Place(flows.position + torch.tensor([0.0, 0.0, 23.0]), processor.lattice)
+    head = 3 * torch.randn(601, processor.carrier.mover.width, generator=torch.Generator().manual_seed(0))
+    exact = processor.carrier.mover(head, place).position
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(processor.carrier.mover(head, place).position, exact)
+
+
+def test_the_estimate_of_memory_leaves_the_generators_alone() -> None:
+    before = torch.get_rng_state()
+    kept_bytes(wandering(), 4, checkpointed=False)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_noise_ends_with_the_step_even_where_it_fails() -> None:
+    settings = small(energy_noise=0.1)
+    processor = create_processor(settings)
+    with torch.no_grad():
+        processor.carrier.heads.bias[0] = float("nan")
+    with pytest.raises(NonFiniteError):
+        EnergyTrainer(processor, settings).fit(mazes())
+    assert processor.noise_source is None  # so it can be copied and saved
+
+
+def test_pairs_of_several_sizes_are_judged_one_by_one() -> None:
+    trainer = EnergyTrainer(create_processor(small()), small())
+    with pytest.raises(ValueError, match=r"pairs has pairs of several sizes \(2 x 2, 3 x 2\); give pairs of one size"):
+        trainer.evaluate(mazes().validation)  # type: ignore[arg-type]
+
+
+def test_faces_for_one_number_of_sites_learn_rows_of_another_face_in_their_own_box() -> None:
+    settings = small().replace(mapping="local", sites=(2, 1), lattice_width=4, energy_dim=18)
+    data = make_task("maze", 16, 8, sizes=Sizes.one((3, 2)))
+    trainer = EnergyTrainer(create_processor(settings), settings)
+    assert trainer.fit(data).steps == 4
+    assert trainer.evaluate(data.test).mse > 0
+
+
+def test_weights_of_one_size_start_a_run_on_another(tmp_path: Path) -> None:
+    save_model(create_processor(small()), tmp_path / "model")
+    build_task("maze", tmp_path / "mazes", 16, 8, sizes=Sizes.one((4, 4)))
+    build_task("flood", tmp_path / "floods", 16, 8, sizes=Sizes.one((4, 4)))
+    given = ["--init-from", str(tmp_path / "model"), "--data"]
+    settings = defaults_of_training(read_early([*given, str(tmp_path / "mazes")]))
+    assert settings.sites == (3, 2) and settings.input_embedding_dim == 36
+    assert EnergyTrainer(create_processor(settings), settings).fit(load_data(str(tmp_path / "mazes"))).steps == 4
+    with pytest.raises(ValueError, match="input_embedding_dim = 48 in flood, and 96 in"):
+        defaults_of_training(read_early([*given, str(tmp_path / "floods")]))
+
+
+def test_the_cost_of_a_gated_neuron_has_its_gate() -> None:
+    plain, gated = (measure_cost(GRID.replace(neuron_gate=gate)) for gate in (False, True))
+    width = create_processor(GRID).neuron.perceive.weight.numel()
+    assert gated.forward_flops["neuron"] == plain.forward_flops["neuron"] + 2 * width

@@ -155,6 +155,18 @@ def test_rows_are_left_alone_where_nobody_leaves_or_comes() -> None:
     assert result.counts == (6, 0, 6, 0)
 
 
+def test_a_flow_that_goes_alone_keeps_what_entered_in_its_own_sample() -> None:
+    config = BUSY.replace(max_children=0, energy_rule="origin", features=("recall", "energy"))
+    processor = build_model(config, 5)
+    flows = processor.launch(torch.stack((torch.ones(12), -torch.ones(12))).double())
+    together = processor.step(flows).moved.position
+    with torch.no_grad():
+        for row in (1, 7):
+            alone = processor.propagate_flow(flows.rows(torch.tensor([row])), flows.position[row])
+            assert alone is not None
+            torch.testing.assert_close(alone, together[row])
+
+
 def test_propagate_flow_gives_the_next_position_or_none() -> None:
     processor = create_processor(BUSY)
     flow = processor.launch(torch.ones(2, 12)).rows(torch.tensor([7]))

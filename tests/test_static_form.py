@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 
+from energy_flow.core import EnergyCarrier
 from energy_flow.core.execution import StaticForm
 
 from .strategies import Case, build_model, cases
@@ -61,3 +62,30 @@ def test_an_onnx_file_gives_the_same_numbers(tmp_path, children: int) -> None:
         rows = torch.randn(count, 12)
         found = session.run(None, {session.get_inputs()[0].name: rows.numpy()})[0]
         torch.testing.assert_close(torch.as_tensor(found), model(rows).detach(), rtol=1e-4, atol=1e-5)
+
+
+class Carrier(torch.nn.Module):
+    """A carrier of one's own, which knows no energy rule."""
+
+    def __init__(self, own: EnergyCarrier) -> None:
+        super().__init__()
+        self.own, self.child_offset = own, own.child_offset
+        self.child_states, self.spawn = own.child_states, own.spawn
+
+    def forward(self, *inputs):
+        return self.own(*inputs)
+
+
+def test_it_takes_a_carrier_of_ones_own() -> None:
+    processor, inputs = build_model(BUSY.replace(max_children=0), seed=2), torch.randn(3, 12, dtype=torch.float64)
+    processor.carrier = Carrier(processor.carrier)  # type: ignore[assignment]
+    torch.testing.assert_close(StaticForm(processor)(inputs), processor(inputs), rtol=1e-10, atol=1e-11)
+
+
+def test_an_export_of_another_box_is_that_of_its_view() -> None:
+    processor, box = build_model(BUSY.replace(max_children=0), seed=2).eval(), BUSY.box._replace(depth=4)
+    inputs = torch.randn(3, 12, dtype=torch.float64)
+    with pytest.raises(ValueError, match="an exported model takes embeddings alone; for another box export"):
+        torch.export.export(processor, (inputs,), {"box": box})
+    program = torch.export.export(processor.in_box(box), (inputs,))
+    torch.testing.assert_close(program.module()(inputs), processor(inputs, box=box), rtol=1e-10, atol=1e-11)

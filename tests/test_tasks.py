@@ -5,10 +5,13 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
 
+from energy_flow.cli.evaluate import Evaluate, _pairs_for
+from energy_flow.config import Box, create_grid_config
 from energy_flow.data import (
     TASKS,
     PairData,
@@ -33,6 +36,7 @@ from energy_flow.data.tasks import (
     sudoku_6,
 )
 from energy_flow.data.tasks.chain_s5 import MOVES
+from energy_flow.data.tasks.pictures import DRAWN
 from energy_flow.data.tasks.sudoku_6 import count_solutions, grid_classes, reduced_grids
 
 SIZED = ("maze", "flood", "delivery", "chain-parity", "chain-s5")
@@ -553,3 +557,24 @@ def test_a_flood_is_drawn() -> None:
     assert flood_text(row, marks, (3, 2)) == "S ≈ █\n· ! ·"
     assert flood_text(row, marks, (3, 2), plain=True) == "S ~ #\n. ! ."
     assert TASKS["flood"].draw(row, torch.eye(2)[marks].flatten(), (3, 2)) == "S ≈ █\n· ! ·"
+
+
+@pytest.mark.parametrize(
+    "sizes", [Sizes.one((3, 3)), Sizes(((3, 3), (2, 3)), ((3, 3),), ((3, 3),))], ids=["one", "two"]
+)
+def test_rows_for_another_box_have_the_options_of_the_set(tmp_path: Path, sizes: Sizes) -> None:
+    build_task("maze", tmp_path / "open", 8, 8, sizes=sizes, options={"loops": 1.0})
+    data = load_data(str(tmp_path / "open"))
+    assert data.options == make_task("maze", 8, 8, sizes=sizes, options={"loops": 1.0}).options == {"loops": 1.0}
+    config = create_grid_config(**data_settings(data), max_active_flows=9)
+    drawn = _pairs_for(Box(4, 4, 25), data, data.test, Evaluate(tmp_path, rows=3), config)
+    assert drawn.inputs.view(3, 16, 6)[:, :, :4].sum() == 3 * 48  # every wall is open
+
+
+@pytest.mark.parametrize("name", ["maze", "flood"])
+def test_a_console_is_asked_for_every_character_of_a_picture(name: str) -> None:
+    pairs, draw = make_split(name, "test", 50, faces=[(5, 5)]), TASKS[name].draw
+    assert isinstance(pairs, PairSet) and draw is not None
+    rows = zip(*pairs.batch(torch.arange(50)), strict=True)
+    drawn = {one for inputs, targets in rows for one in draw(inputs, targets, (5, 5), False)}
+    assert {one for one in drawn if not one.isascii()} <= {*DRAWN}

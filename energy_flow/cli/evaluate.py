@@ -79,7 +79,7 @@ def _pairs_for(box: Box, data: PairData, pairs: Pairs, asked: Evaluate, config: 
     sites = config.in_box(box).sites
     fitting = [part for part in parts_of(pairs) if part.face in (None, sites)]
     if data.task is not None and TASKS[data.task].train_sizes:
-        return make_split(data.task, asked.split, asked.rows, config.data_seed, [sites])
+        return make_split(data.task, asked.split, asked.rows, config.data_seed, [sites], data.options)
     if not fitting:
         raise ValueError(f"--box {box} has {sites[0]} x {sites[1]} sites, and {data.name} has no rows for as many")
     return fitting[0]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..config import Box
 from ..data import TASKS, PairData, PairSet
+from ..data.tasks.pictures import DRAWN
 from ..text import NearestTexts
 from ..training import EnergyTrainer, Judge, load_model
 from ..training.batches import box_of
@@ -18,7 +19,6 @@ from ..viz import examples_table, metrics_table
 if TYPE_CHECKING:
     from torch import Tensor
 
-BOX_CHARACTERS = "┼─│"  # of pictures
 WORDNET = Path("/usr/share/wordnet")
 console = PlainConsole(soft_wrap=sys.stdout is None or not sys.stdout.isatty())
 
@@ -85,7 +85,7 @@ def print_picture(data: PairData, pairs: PairSet, outputs: Tensor, row: int = 0)
     """
     draw = None if data.task is None else TASKS[data.task].draw
     if draw is not None and pairs.face is not None:
-        console.print(draw(pairs.inputs[row : row + 1][0], outputs[row], pairs.face, not _can_show(BOX_CHARACTERS)))
+        console.print(draw(pairs.inputs[row : row + 1][0], outputs[row], pairs.face, not _can_show(DRAWN)))
 
 
 def _can_show(characters: str) -> bool:

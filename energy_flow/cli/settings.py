@@ -33,6 +33,7 @@ from ..config.fields import (
 )
 from ..data import PairData, load_data
 from ..data.sources import SHIPPED, data_settings, settings_with_room
+from ..training.batches import box_of
 from ..training.model_folder import CONFIG
 from ..training.run.folder_lock import refuse_if_in_use
 from ..training.run.opening import MAY_CHANGE, newest_checkpoint
@@ -191,10 +192,12 @@ def _from_weights(early: Early, data: PairData, given: dict[str, Any]) -> Energy
         raise ValueError(f"--init-from {early.init_from}: no {CONFIG} there; give a model folder, such as RUN/best")
     weights = EnergyConfig.load(early.init_from / CONFIG)
     wanted = data_settings(data)
+    box = box_of(wanted.get("sites"), weights)
+    there = weights if box is None else weights.in_box(box)
     for name in ("input_embedding_dim", "output_embedding_dim"):
-        if wanted[name] != getattr(weights, name):
+        if wanted[name] != getattr(there, name):
             raise ValueError(
-                f"{name} = {wanted[name]} in {data.name}, and {getattr(weights, name)} in {early.init_from}; give data "
+                f"{name} = {wanted[name]} in {data.name}, and {getattr(there, name)} in {early.init_from}; give data "
                 "of the widths that the weights were trained on"
             )
     base = weights if early.preset is None else create_config(early.preset)

@@ -17,7 +17,7 @@ class Coasting:
     """Knows, from step to step of one run, where something changes.
 
     A flow is awake while a number of the 3 x 3 site columns around it, its own among them, has changed enough since the
-    step before; in the first step everyone is.
+    step before; in the first step everyone is, and in the first after `wake`.
 
     Args:
         lattice: the geometry.
@@ -27,6 +27,10 @@ class Coasting:
     def __init__(self, lattice: EnergyLattice, least: float) -> None:
         self._lattice, self._least = lattice, least
         self._before: Tensor | None = None  # (B, S, C + 1)
+
+    def wake(self) -> None:
+        """Something else changed than what flows hold, such as what has entered: in the next step everyone is awake."""
+        self._before = None
 
     def awake(self, flows: Flows) -> tuple[LatticeState, Tensor]:
         """What all flows hold, and (F,) bool, who is awake."""

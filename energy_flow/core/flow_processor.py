@@ -137,7 +137,9 @@ class FlowProcessor(nn.Module):
             prelude: see there.
         """
         if torch.compiler.is_exporting():
-            return StaticForm(self)(as_rows(embeddings, self.config.input_embedding_dim, self.mapper.input_weight))
+            if whole_result or box is not None or along or prelude is not None:
+                raise ValueError("an exported model takes embeddings alone; for another box export model.in_box(box)")
+            return StaticForm(self)(as_rows(embeddings, self.config, self.mapper.input_weight))
         result = self.run(embeddings, box=box, along=along, prelude=prelude)
         return result if whole_result else result.output
 
@@ -163,23 +165,26 @@ class FlowProcessor(nn.Module):
                 entered at the columns changes to the embeddings, and flows go on with the states that they have.
 
         Raises:
-            ValueError: another shape or an integer dtype.
+            ValueError: another shape or an integer dtype, of the prelude too; or `along` is no share.
             FloatingPointError: a position is NaN, so its flow never arrives.
             NotImplementedError: within `torch.vmap` or `torch.jit.trace`, which cannot follow flows that come and go.
         """
         if box is not None and box != self.config.box:
-            return self.in_box(box).run(embeddings, record, along=along)
+            return self.in_box(box).run(embeddings, record, along=along, prelude=prelude)
+        if prelude is not None and prelude.steps < 0:
+            raise ValueError(f"prelude.steps = {prelude.steps}; give 0 or more")
         if prelude is not None and prelude.steps:
-            deeper = self if box is None else self.in_box(box)
-            return deeper.in_box(deeper.config.deepened(prelude.steps))._run(embeddings, record, along, prelude)
-        return (self if box is None else self.in_box(box))._run(embeddings, record, along, None)
+            deeper = self.in_box(self.config.deepened(prelude.steps))
+            return deeper._run(embeddings, record, along, prelude)
+        return self._run(embeddings, record, along, None)
 
     def _run(self, embeddings: Tensor, record: bool, along: float, prelude: Prelude | None) -> FlowResult:
         refuse_transforms(embeddings)
-        embeddings = as_rows(embeddings, self.config.input_embedding_dim, self.mapper.input_weight)
+        embeddings = as_rows(embeddings, self.config, self.mapper.input_weight)
         step, path = Step(self), self.config.untrained_path - (0 if prelude is None else prelude.steps)
+        first = embeddings if prelude is None else self._rows_of_prelude(prelude, len(embeddings))
         with torch.set_grad_enabled(torch.is_grad_enabled() and prelude is None):
-            flows = self.launch(embeddings if prelude is None else prelude.embeddings)
+            flows = self.launch(first)
         ledger = RunLedger(flows, record)
         step.executor.begin(flows, self._launches_as_written())
         if prelude is not None:
@@ -198,6 +203,12 @@ class FlowProcessor(nn.Module):
             "depth allows: their positions are not finite; look for NaN in the input or the weights"
         )
 
+    def _rows_of_prelude(self, prelude: Prelude, batch: int) -> Tensor:
+        rows = as_rows(prelude.embeddings, self.config, self.mapper.input_weight)
+        if len(rows) != batch:
+            raise ValueError(f"prelude.embeddings has {len(rows)} rows for {batch} embeddings; give one for each")
+        return rows
+
     def _take_prelude(self, step: Step, ledger: RunLedger, flows: Flows, embeddings: Tensor, steps: int) -> Flows:
         """Take steps without gradient; then the embeddings are what has entered."""
         with torch.no_grad():
@@ -205,6 +216,8 @@ class FlowProcessor(nn.Module):
                 result = step(flows)
                 ledger.observe(result)
                 flows = result.flows
+        if step.coasting is not None:
+            step.coasting.wake()
         return step.executor.renamed(flows, flows._replace(entered=self.mapper.to_sites(embeddings)))
 
     def launch(self, embeddings: Tensor) -> Flows:
@@ -233,7 +246,7 @@ class FlowProcessor(nn.Module):
                 f"box = {box}; mapping = {self.config.mapping!r} makes faces for {self.config.num_sites} sites alone: "
                 "give a box with as many, or train a model with mapping = 'tied'"
             )
-        if config not in self._lattices:
+        if type(self._lattices.get(config)) is not type(self.lattice):
             self._lattices[config] = type(self.lattice)(config)
         self._lattices[config].train(self.training)
         view = copy.copy(self)
@@ -255,7 +268,12 @@ class FlowProcessor(nn.Module):
         """
         if flow.size != 1:
             raise ValueError(f"flow has {flow.size} rows; give one, or use step() for many")
-        alone = flow._replace(position=position.view(1, 3), sample=flow.sample * 0, next_id=flow.next_id[:1])
+        alone = flow._replace(
+            position=position.view(1, 3),
+            sample=flow.sample * 0,
+            next_id=flow.next_id.index_select(0, flow.sample),
+            entered=flow.entered.index_select(0, flow.sample),
+        )
         result = self.step(alone)
         return None if result.counts.faded else result.moved.position[0]
 
@@ -301,7 +319,7 @@ class FlowProcessor(nn.Module):
         output = self.mapper.to_embedding(energies) if along is None else along[-1]
         if torch.is_grad_enabled():  # where no child was born: DistributedDataParallel waits for every gradient
             output = output + self.carrier.child_offset[:0].sum().to(output.dtype)  # adds nothing but the dependence
-        entropy = None if arrivals.aim is None else torch.special.entr(arrivals.aim).sum(1).mean()
+        entropy = None if arrivals.aim is None else torch.special.entr(arrivals.aim).sum() / max(1, len(arrivals.aim))
         return FlowResult(output, ledger.statistics(site_mass, self.config.energy_dim), ledger.trace(), entropy, along)
 
 

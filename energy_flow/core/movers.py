@@ -114,10 +114,12 @@ class PointerMover(Mover):
         nodes = lattice.launch.like(position)[:, :2]
         keys = waves(nodes, lattice, self.config.place_harmonics)
         scale = self.log_scale.exp().to(position.dtype) / self.width**0.5
-        aim = torch.softmax(scale * head.to(position.dtype) @ keys.t(), dim=1)
+        with torch.autocast(position.device.type, enabled=False):  # bfloat16 has no digits for places beyond 256 cells
+            aim = torch.softmax(scale * head.to(position.dtype) @ keys.t(), dim=1)
+            middle = aim @ nodes
         ahead = position[:, 2:] + 1
         arrives = ahead >= lattice.config.lattice_depth - 1
-        across = torch.where(arrives, aim @ nodes, position[:, :2])
+        across = torch.where(arrives, middle, position[:, :2])
         return Aimed(torch.cat((across, ahead), dim=1), aim)
 
 

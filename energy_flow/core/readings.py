@@ -17,9 +17,14 @@ class Readings:
     Args:
         path: steps of an untrained path.
         share: of these steps, from the end; 0 reads nothing.
+
+    Raises:
+        ValueError: no share from 0 to 1.
     """
 
     def __init__(self, path: int, share: float) -> None:
+        if not 0 <= share <= 1:
+            raise ValueError(f"along = {share}; give a share of the path, 0 to 1")
         self._wanted = max(1, math.floor(share * path)) if share else 0  # the output among them
         self._silent = path - self._wanted
         self._steps, self._last = 0, path - 1

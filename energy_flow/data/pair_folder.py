@@ -110,7 +110,8 @@ def load_pair_folder(folder: Path, in_memory: int = IN_MEMORY) -> PairData:
     parts = _require_splits(folder, _parts(folder, manifest, inputs, targets, texts))
     bank = _load_candidates(folder, in_memory) if CANDIDATES in manifest["sha256"] else _bank(texts[1], targets)
     encoders = (manifest["input_encoder"], manifest["target_encoder"]) if all(texts) else None
-    return PairData(manifest["name"], *parts, bank=bank, encoders=encoders, task=manifest.get("task"))
+    made = {"task": manifest.get("task"), "options": manifest.get("options", {})}
+    return PairData(manifest["name"], *parts, bank=bank, encoders=encoders, **made)
 
 
 def write_data_folder(folder: Path, data: PairData, description: Mapping[str, Any]) -> dict[str, Any]:
@@ -210,7 +211,7 @@ def _load_sizes(folder: Path, manifest: Mapping[str, Any], in_memory: int) -> Pa
         for split, part in parts.items():
             found.setdefault(split, []).append(part)
     splits = _require_splits(folder, {split: pairs_of(parts) for split, parts in found.items()})
-    return PairData(manifest["name"], *splits, task=manifest.get("task"))
+    return PairData(manifest["name"], *splits, task=manifest.get("task"), options=manifest.get("options", {}))
 
 
 def _known(face: Size | None) -> Size:

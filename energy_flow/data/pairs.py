@@ -8,10 +8,11 @@ from __future__ import annotations
 import itertools
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -307,6 +308,7 @@ class PairData:
         bank: what outputs are decoded to, where targets are texts.
         encoders: the names of those that embedded inputs and targets, where they are texts.
         task: the synthetic task, where it is one.
+        options: of the task, with which these rows were drawn, where it has some.
     """
 
     name: str
@@ -316,6 +318,7 @@ class PairData:
     bank: TextBank | None = None
     encoders: tuple[str, str] | None = None
     task: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def check_size(name: str, face: Size) -> None:

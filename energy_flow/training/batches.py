@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..config import Box, EnergyConfig
+from ..config import FACES, Box, EnergyConfig
 from ..core import Prelude
 from ..data.pairs import Batch, Pairs, Size, SizedPairs
 from ..utils.helpers import epoch_order
@@ -45,8 +45,13 @@ def epoch_batches(pairs: Pairs, size: int, seed: int, epoch: int) -> list[Tensor
 
 
 def box_of(face: Size | None, config: EnergyConfig) -> Box | None:
-    """The lattice for rows that were made for some face; None where that is the model's own, or nobody knows."""
-    return None if face is None or face == config.sites else config.box_of(face)
+    """The lattice for rows that were made for some face; None where that is the model's own.
+
+    It is so for rows of no face, and where the faces of the model are made for one number of sites.
+    """
+    if face is None or face == config.sites or not FACES[config.mapping].tied:
+        return None
+    return config.box_of(face)
 
 
 def setting_of(batch: Batch, inputs: Tensor, config: EnergyConfig, waiting: Waiting | None) -> Setting:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..config import Box, EnergyConfig
 from ..core import FlowProcessor, create_processor
-from ..data.pairs import PairData, Pairs, PairSet, TextBank, embeddings_of
+from ..data.pairs import PairData, Pairs, PairSet, TextBank, embeddings_of, one_size
 from ..data.stored_rows import Rows
 from ..data.tasks import TASKS
 from ..distributed.ranks import Ranks
@@ -203,7 +203,11 @@ class EnergyTrainer:
             pairs: of one size.
             bank: what the targets' texts are ranked among.
             box: the lattice to run in; by default that of the pairs' face, or else the model's own.
+
+        Raises:
+            ValueError: pairs of several sizes, or of another width.
         """
+        pairs = one_size("pairs", pairs)
         box = box_of(pairs.face, self.config) if box is None else box
         config = self.config if box is None else self.config.in_box(box)
         check_pairs("pairs", pairs, config, self._learner.needs_directions)

@@ -102,6 +102,8 @@ class TrainingStep:
             outcome, said = OUT_OF_MEMORY if self._can_save_memory(len(inputs)) else NO_ROOM, str(error)
         except NonFiniteError as error:
             outcome, said = NOT_FINITE, str(error)
+        finally:
+            self.processor.noise_source = None  # a model with a generator could not be copied
         weights = list(self.processor.parameters())
         worst, *used = self.ranks.largest([outcome, *(weight.grad is not None for weight in weights)])
         if worst == FINE:
@@ -131,7 +133,6 @@ class TrainingStep:
             found = {name: share * value for name, value in losses.items()}
             found |= {name: counts * value for name, value in _sums(stats, len(inputs)).items()}
             sums = {name: value + sums[name] if name in sums else value for name, value in found.items()}
-        self.processor.noise_source = None  # a model with a generator could not be copied
         return sums
 
     def _parts(self, rows: int) -> tuple[float, list[slice]]:

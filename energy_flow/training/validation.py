@@ -146,7 +146,7 @@ def check_pairs(name: str, pairs: Pairs, config: EnergyConfig, needs_directions:
 
 
 def _check_part(name: str, pairs: PairSet, config: EnergyConfig, needs_directions: bool) -> None:
-    box = box_of(pairs.face, config) if config.mapping == "tied" else None
+    box = box_of(pairs.face, config)
     config = config if box is None else config.in_box(box)
     check_width(f"{name}: inputs", pairs.inputs, config.input_embedding_dim)
     check_width(f"{name}: targets", pairs.targets, config.output_embedding_dim)

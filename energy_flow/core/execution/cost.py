@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ...config import PIECES, EnergyConfig
+from ..constants import seeded_start
 from ..flow_processor import FlowProcessor, create_processor
 from ..flows import PER_SAMPLE
 from .weights import take_weights
@@ -33,8 +34,9 @@ def measure_cost(config: EnergyConfig) -> ModelCost:
     parameters["carrier child offset"] = carrier.child_offset.numel()
     parameters["faces"] = _count(processor.mapper)
     taken = take_weights(neuron, carrier)
+    gate = 0 if neuron.gate is None else neuron.gate.weight.numel()
     products = {
-        "neuron": taken.perceive.numel() + (0 if taken.project is None else taken.project[0].numel()),
+        "neuron": taken.perceive.numel() + gate + (0 if taken.project is None else taken.project[0].numel()),
         "carrier GRU": sum(layer.weight_ih.numel() + layer.weight_hh.numel() for layer in taken.layers),
         "carrier heads": carrier.heads.weight.numel(),
         "faces": processor.mapper.input_weight.numel() + processor.mapper.output_weight.numel(),
@@ -71,7 +73,8 @@ def kept_bytes(config: EnergyConfig, number_bytes: int, checkpointed: bool, gath
     """
     layers, channels = config.carrier_num_layers, config.energy_dim
     wide = layers if checkpointed else 6 * layers + 2
-    pieces = [PIECES[name](config) for name in config.features]
+    with seeded_start(config.seed, "cost"):  # torch's generators stay as they are
+        pieces = [PIECES[name](config) for name in config.features]
     perceived = sum(piece.width for piece in pieces if gathered or piece.of == "flow")
     perceived += 0 if gathered else channels + 1
     return wide * config.carrier_hidden_size * number_bytes + 4 * (perceived + 4 * channels) + SMALL_BYTES

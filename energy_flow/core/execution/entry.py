@@ -9,28 +9,32 @@ from torch import Tensor
 from torch._C import _functorch
 from torch.autograd import forward_ad
 
+from ...config import EnergyConfig
+
 NO_VMAP = (
     "torch.vmap cannot run a lattice: how many flows live differs from sample to sample; give all samples as the rows "
     "of one matrix, which runs them together, and run models of an ensemble one after the other"
 )
 
 
-def as_rows(embeddings: Any, width: int, weight: Tensor) -> Tensor:
+def as_rows(embeddings: Any, config: EnergyConfig, weight: Tensor) -> Tensor:
     """Embeddings in the dtype and on the device of the model, with their gradient where they have one.
 
     Args:
         embeddings: (B, width), or (B, S, width / S) site by site; a tensor or an array.
-        width: that the model expects.
+        config: of the model, whose width and sites they must have.
         weight: of the model.
 
     Raises:
         ValueError: another shape, no row, or numbers that are not floating.
     """
     rows = embeddings if isinstance(embeddings, Tensor) else torch.as_tensor(embeddings)
-    rows = rows.flatten(1) if rows.dim() == 3 else rows
+    width, sites, shape = config.input_embedding_dim, config.num_sites, tuple(rows.shape)
+    rows = rows.flatten(1) if rows.dim() == 3 and shape[1] == sites else rows
     if rows.dim() != 2 or rows.shape[1] != width or rows.shape[0] == 0:
+        by_site = "" if len(shape) != 3 or width % sites else f", or (rows, {sites}, {width // sites}) site by site,"
         raise ValueError(
-            f"embeddings has shape {tuple(rows.shape)}; the model expects (rows, {width}) with at least one row"
+            f"embeddings has shape {shape}; the model expects (rows, {width}){by_site} with at least one row"
         )
     if not rows.is_floating_point():
         raise ValueError(f"embeddings has dtype {rows.dtype}; convert them with .float()")

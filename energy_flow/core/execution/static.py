@@ -134,8 +134,8 @@ class StaticForm(nn.Module):
         return LatticeState(site, sample, slots.mass, age, *means, slots.entered, lattice)
 
     def _toward(self, slots: Slots, state: LatticeState) -> Tensor | None:
-        rule, flow_id = self.processor.carrier.rule, slots.flow_id.flatten()
-        if not rule.relaxes:
+        rule, flow_id = getattr(self.processor.carrier, "rule", None), slots.flow_id.flatten()
+        if rule is None or not rule.relaxes:
             return None
         next_id, lost = slots.next_id.squeeze(1), torch.full_like(flow_id, -1)
         flows = Flows(

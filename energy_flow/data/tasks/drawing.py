@@ -45,7 +45,7 @@ def make_task(
     validation = _draw(name, "validation", test_rows, seed, sizes and sizes.validation, options)
     test = _draw(name, "test", test_rows, seed, sizes and sizes.test, options)
     _check_widths(name, {"train": train, "validation": validation, "test": test})
-    return PairData(name, train, validation, test, task=name)
+    return PairData(name, train, validation, test, task=name, options=_all_options(name, options or {}))
 
 
 def make_split(

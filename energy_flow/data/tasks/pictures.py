@@ -11,6 +11,7 @@ from ..pairs import Size
 
 FREE, BLOCKED, SOURCE = range(3)  # the numbers of a flood's cell
 CORNERS = " ╵╶└╷│┌├╴┘─┴┐┤┬┼"  # by the walls that meet: up is 1, right 2, down 4, left 8
+DRAWN = f"{CORNERS}█≈·"  # what a console must be able to show; otherwise pictures are plain
 
 
 def maze_text(inputs: Tensor, marks: Tensor, face: Size, plain: bool = False) -> str:
