@@ -31,6 +31,7 @@ GRID = create_grid_config(
     input_embedding_dim=12,
     output_embedding_dim=6,
     energy_dim=3,
+    coast=0.0,
     max_active_flows=6,
 )
 SIZES = Sizes(((2, 2), (3, 2)), ((2, 2), (3, 2)), ((4, 3),))
