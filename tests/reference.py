@@ -244,8 +244,9 @@ class Reference:
         scores = torch.stack([scale * (query @ self.waves(x, y)) for x, y in nodes])
         weights = torch.exp(scores - scores.max().detach())
         weights = weights / weights.sum()
-        one = torch.ones((), dtype=torch.float64)
-        if float(flow.position[2].detach()) + 1 < self.config.lattice_depth - 1:
+        jump = max(1, math.ceil(Fraction(self.config.lattice_depth - 1, self.config.initial_steps)))
+        one = torch.ones((), dtype=torch.float64) * jump
+        if float(flow.position[2].detach()) + jump < self.config.lattice_depth - 1:
             return [0 * one, 0 * one, one], weights
         goal = [sum(weight * node[axis] for weight, node in zip(weights, nodes, strict=True)) for axis in (0, 1)]
         return [goal[0] - flow.position[0], goal[1] - flow.position[1], one], weights

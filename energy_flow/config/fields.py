@@ -30,8 +30,8 @@ class LatticeFields:
     """Most cells that a flow may move along z in one step; null is no limit."""
     mover: str = "free"
     """How a flow moves: free (sideways and ahead, as its carrier decides), bounded (as free, but never farther sideways
-    than to the next site), straight (ahead only), pointer (a cell ahead a step, and with the last to any place of the
-    face), or your own."""
+    than to the next site), straight (ahead only), pointer (ahead, and with the last step to any place of the face), or
+    your own."""
     depth_exponent: float = 0.0
     """How the depth follows a face of another size, where a set has several: depth - 1 grows with the power of the
     longer side; 0 keeps the depth."""

@@ -94,11 +94,11 @@ class StraightMover(Mover):
 
 @MOVERS.register("pointer")
 class PointerMover(Mover):
-    """One cell ahead; in the step with which it arrives, to the place where its pointer points, anywhere on the face.
+    """Ahead by the stride of an untrained path; with the step that arrives, to where its pointer points on the face.
 
-    The head is a query, and every site has a key, the waves of its place. The softmax of `scale (query key) /
-    sqrt(M)` says what each site gets, and the flow goes to the mean of the sites' nodes by these weights. The queries
-    start at random: from zeros, all flows learn the same one first, and many stay wrong.
+    The head is a query, and every site has a key, the waves of its place. The softmax of `scale (query key) / sqrt(M)`
+    says what each site gets, and the flow goes to the mean of the sites' nodes by these weights. The queries start at
+    random: from zeros, all flows learn the same one first, and many stay wrong.
     """
 
     starts_random = True
@@ -117,7 +117,7 @@ class PointerMover(Mover):
         with torch.autocast(position.device.type, enabled=False):  # bfloat16 has no digits for places beyond 256 cells
             aim = torch.softmax(scale * head.to(position.dtype) @ keys.t(), dim=1)
             middle = aim @ nodes
-        ahead = position[:, 2:] + 1
+        ahead = position[:, 2:] + self.config.initial_jump
         arrives = ahead >= lattice.config.lattice_depth - 1
         across = torch.where(arrives, middle, position[:, :2])
         return Aimed(torch.cat((across, ahead), dim=1), aim)

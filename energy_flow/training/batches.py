@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..config import FACES, Box, EnergyConfig
+from ..config import ENERGY_RULES, FACES, Box, EnergyConfig
 from ..core import Prelude
 from ..data.pairs import Batch, Pairs, Size, SizedPairs
 from ..utils.helpers import epoch_order
@@ -54,6 +54,11 @@ def box_of(face: Size | None, config: EnergyConfig) -> Box | None:
     return config.box_of(face)
 
 
+def _reads_what_entered(config: EnergyConfig) -> bool:
+    """Whether a model notices that its input has changed; otherwise it would wait for ever."""
+    return "recall" in config.features or getattr(ENERGY_RULES[config.energy_rule], "relaxes", False)
+
+
 def setting_of(batch: Batch, inputs: Tensor, config: EnergyConfig, waiting: Waiting | None) -> Setting:
     """Where a batch of training runs.
 
@@ -74,6 +79,6 @@ def setting_of(batch: Batch, inputs: Tensor, config: EnergyConfig, waiting: Wait
     if has >= config.prelude_share:
         return Setting(box, None, seed)
     first = inputs
-    if waiting is not None and waits < WAITING_SHARE:
+    if waiting is not None and waits < WAITING_SHARE and _reads_what_entered(config):
         first = waiting(inputs, batch.face or config.sites, random)
     return Setting(box, Prelude(steps, first), seed)
