@@ -219,6 +219,22 @@ def test_a_set_of_several_sizes_is_trained_and_judged_size_by_size() -> None:
     assert trainer.evaluate(test).mse > 0  # in the box of its face
 
 
+def test_the_cost_of_the_exchange_is_told_per_flow_step() -> None:
+    """Softmax attention asks every column; linear attention costs the same whatever the face is."""
+    fields = {"features": ("energy",), "place_harmonics": 1, "exchange_dim": 4, "exchange_heads": 2}
+    plain, wide = create_grid_config(**fields), {"features": ("energy", "attention")}
+    linear = {"features": ("energy", "associative")}
+    flops = [
+        measure_cost(plain.replace(**changes)).forward_flops["neuron"]
+        for changes in ({}, wide, linear, wide | {"sites": (32, 12), "input_embedding_dim": 384})
+    ]
+    asked = 2 * (4 * (4 + 32) + 4 * (4 + 32) + 4 * 32)  # queries, keys and values
+    layer = 2 * 4 * plain.neuron_hidden_dim
+    assert flops[1] - flops[0] == asked + layer + 2 * 2 * 768 * 4
+    assert flops[2] - flops[0] == asked + layer + 2 * 2 * 4 * 4 // 2
+    assert flops[1] - flops[3] == 2 * 2 * 384 * 4
+
+
 class StopAfter:
     def __init__(self, step: int) -> None:
         self.step = step

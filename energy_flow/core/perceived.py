@@ -42,6 +42,11 @@ class Piece(nn.Module):
         super().__init__()
         self.config = config
 
+    @property
+    def products(self) -> int:
+        """Multiplications of weights or rows that the piece itself takes for one flow in one step."""
+        return 0
+
     def forward(self, seen: Seen) -> Tensor:
         """(F, w), (B, S, w) or (B, w), as `of` says."""
         raise NotImplementedError
@@ -194,6 +199,16 @@ class Exchange(Piece):
         with torch.no_grad():
             self.query.weight[:, places:].zero_()
 
+    @property
+    def products(self) -> int:
+        """Those of queries, keys and values, and of what every column asks."""
+        return sum(layer.weight.numel() for layer in (self.query, self.key, self.value)) + self.asking
+
+    @property
+    def asking(self) -> int:
+        """Products of one column's question."""
+        raise NotImplementedError
+
     def asked(self, seen: Seen) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """(B, h, S, w / h) queries, keys and values of h heads, and (B, 1, 1, S) the mass of the columns."""
         lattice, columns = seen.state.lattice, seen.state.columns
@@ -217,6 +232,11 @@ class Exchange(Piece):
 class Attention(Exchange):
     """Softmax attention over the columns (Vaswani et al. 2017): S^2 products a step."""
 
+    @property
+    def asking(self) -> int:
+        """With every column's key, and of every column's value."""
+        return 2 * self.config.num_sites * self.width
+
     def forward(self, seen: Seen) -> Tensor:
         """(B, S, w)."""
         query, key, value, mass = self.asked(seen)
@@ -228,6 +248,11 @@ class Attention(Exchange):
 @PIECES.register("associative")
 class Associative(Exchange):
     """Linear attention over the columns (Katharopoulos et al. 2020), with elu + 1: the work grows with S, not S^2."""
+
+    @property
+    def asking(self) -> int:
+        """To the sum of key times value, and from it."""
+        return 2 * self.width * self.width // self.config.exchange_heads
 
     def forward(self, seen: Seen) -> Tensor:
         """(B, S, w)."""

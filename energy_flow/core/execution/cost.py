@@ -35,8 +35,9 @@ def measure_cost(config: EnergyConfig) -> ModelCost:
     parameters["faces"] = _count(processor.mapper)
     taken = take_weights(neuron, carrier)
     gate = 0 if neuron.gate is None else neuron.gate.weight.numel()
+    exchange = sum(piece.products for piece in neuron.perceived)
     products = {
-        "neuron": taken.perceive.numel() + gate + (0 if taken.project is None else taken.project[0].numel()),
+        "neuron": taken.perceive.numel() + gate + (0 if taken.project is None else taken.project[0].numel()) + exchange,
         "carrier GRU": sum(layer.weight_ih.numel() + layer.weight_hh.numel() for layer in taken.layers),
         "carrier heads": carrier.heads.weight.numel(),
         "faces": processor.mapper.input_weight.numel() + processor.mapper.output_weight.numel(),
