@@ -22,8 +22,8 @@ from energy_flow.data.sources import settings_with_room
 from energy_flow.training import EnergyTrainer
 
 TRIALS = {  # side of the face, steps, rows
-    "maze": ((5, 31, 400), (7, 54, 400), (9, 84, 400), (13, 157, 400), (17, 260, 200), (33, 600, 48)),
-    "flood": ((8, 24, 400), (12, 48, 400), (16, 78, 400), (24, 155, 100), (48, 500, 24)),
+    "maze": ((5, 31, 200), (7, 54, 200), (9, 84, 200), (13, 157, 200), (17, 260, 200), (33, 600, 48)),
+    "flood": ((8, 24, 200), (12, 48, 200), (16, 78, 200), (24, 155, 100), (48, 500, 24)),
 }
 
 
@@ -46,6 +46,7 @@ def measure(task: str, seed: int) -> tuple[dict[str, Any], list[list[Any]]]:
         outputs = trainer.predict(pairs.inputs, Box(side, side, steps + 1))
         right = TASKS[task].score(pairs.inputs[:], outputs, pairs.targets[:], pairs.face)
         rows.append([side, steps, count, round(right, 4)])
+        print(f"seed {seed}, {side} x {side}, {steps} steps: {right:.4f}", flush=True)
     return run, rows
 
 
