@@ -160,8 +160,8 @@ def test_nothing_recompiles_after_the_warm_up(monkeypatch) -> None:
 
     run = trainer.processor.run
 
-    def watched(inputs, record=False):
-        result = run(inputs, record)
+    def watched(inputs, **options):
+        result = run(inputs, **options)
         rows.update(result.stats.live.sum(1).tolist())
         return result
 
