@@ -74,17 +74,20 @@ def print_scores(
     return systems["lattice"]
 
 
-def print_picture(data: PairData, pairs: PairSet, outputs: Tensor, row: int = 0) -> None:
+def print_picture(data: PairData, pairs: PairSet, outputs: Tensor, row: int | None = None) -> None:
     """Draw a row with what the model made of it, where the task can draw.
 
     Args:
         data: whose task draws.
         pairs: of one face.
         outputs: (N, E out) of the model.
-        row: which.
+        row: which; by default the one with the most to mark, such as the longest path.
     """
     draw = None if data.task is None else TASKS[data.task].draw
     if draw is not None and pairs.face is not None:
+        if row is None:
+            classes = pairs.targets[:].unflatten(1, (pairs.face[0] * pairs.face[1], -1)).argmax(2)
+            row = int(classes.sum(1).argmax())
         console.print(draw(pairs.inputs[row : row + 1][0], outputs[row], pairs.face, not _can_show(DRAWN)))
 
 
