@@ -89,5 +89,5 @@ FLOOD = Task(
     options={"blocked": 0.35},
     draw=draw_flood,
     waiting=waiting_flood,
-    rows=32_000,
+    rows=48_000,
 )
