@@ -175,11 +175,17 @@ class Reference:
         found = []
         for flow in flows:
             column, row = self.patch(flow)
+            jump = max(1, math.ceil(Fraction(self.config.lattice_depth - 1, self.config.initial_steps)))
+            if float(flow.position[2].detach()) + jump >= self.config.lattice_depth - 1:
+                found.append(False)
+                continue
+            everywhere = list(range(self.columns * self.rows))
             near = [
                 y * self.columns + x
                 for y in range(max(0, row - 1), min(self.rows, row + 2))
                 for x in range(max(0, column - 1), min(self.columns, column + 2))
             ]
+            near = everywhere if {"sample", "attention", "associative"} & {*self.config.features} else near
             changes = [float((field_of_site[site] - before[site]).detach().abs().max()) for site in near]
             found.append(max(changes) <= self.config.coast)
         return found
@@ -417,7 +423,7 @@ class Reference:
                 energy = torch.zeros(config.energy_dim, dtype=torch.float64)
                 mass = torch.zeros((), dtype=torch.float64)
                 for flow in result.arrived + (on_their_way or []):
-                    if config.reader == "aimed" and flow.aim is not None and flow in result.arrived:
+                    if config.reader == "aimed" and self.training and flow.aim is not None and flow in result.arrived:
                         weight = flow.aim[row * self.columns + column]
                     elif config.reader == "nearest":
                         weight = torch.tensor(float(self.patch(flow) == (column, row)), dtype=torch.float64)

@@ -12,11 +12,13 @@ from energy_flow.cli.settings import defaults_of_training, read_early
 from energy_flow.config import Box, EnergyConfig, create_grid_config
 from energy_flow.core import EnergyLattice, FlowProcessor, Place, Prelude, create_processor
 from energy_flow.core.execution.cost import kept_bytes, measure_cost
-from energy_flow.data import PairData, build_task, load_data, make_task
+from energy_flow.data import TASKS, PairData, build_task, load_data, make_task
 from energy_flow.data.tasks import Sizes
 from energy_flow.training import EnergyTrainer, NonFiniteError, TrainingStopped
-from energy_flow.training.batches import batch_count, epoch_batches
+from energy_flow.training.batches import batch_count, epoch_batches, largest_of
+from energy_flow.training.diagnosis import LOSS_ALONE, first_nonfinite
 from energy_flow.training.model_folder import save_model
+from energy_flow.utils import DeviceManager
 
 from .reference import Reference
 from .strategies import SMALL, build_model
@@ -44,21 +46,23 @@ def rows(config: EnergyConfig, batch: int = 2) -> Tensor:
 
 def wandering(**changes) -> EnergyConfig:
     """A model whose flows move, split and fade, with faces for any box."""
-    return GRID.replace(
-        mover="free",
-        max_jump=None,
-        features=("relative", "energy", "neighbours", "recall", "sample", "attention"),
-        energy_rule="origin",
-        max_children=2,
-        max_spawn_per_step=3,
-        max_active_flows=9,
-        energy_threshold=0.1,
-        **changes,
-    )
+    fields = {
+        "mover": "free",
+        "max_jump": None,
+        "features": ("relative", "energy", "neighbours", "recall", "sample", "attention"),
+        "energy_rule": "origin",
+        "max_children": 2,
+        "max_spawn_per_step": 3,
+        "max_active_flows": 9,
+        "energy_threshold": 0.1,
+    }
+    return GRID.replace(**fields | changes)
 
 
 @pytest.mark.parametrize("box", [Box(4, 5, 6), Box(1, 2, 3), Box(6, 4, 9)], ids=str)
-@pytest.mark.parametrize("config", [GRID, wandering()], ids=["grid", "wandering"])
+@pytest.mark.parametrize(
+    "config", [GRID, wandering(), wandering(lattice_depth=7, initial_steps=2)], ids=["grid", "wandering", "striding"]
+)
 def test_the_twin_gives_the_same_in_another_box(config: EnergyConfig, box: Box) -> None:
     processor = build_model(config, 5)
     inside = config.in_box(box)
@@ -165,10 +169,9 @@ def test_noise_is_of_training_alone() -> None:
 
 def test_coasting_flows_do_as_the_twin_says_and_save_work() -> None:
     coasted = 0
-    for seed in range(12):
-        config = (wandering() if seed % 2 else GRID).replace(
-            coast=0.3, lattice_depth=9, initial_steps=4 + 4 * (seed % 3)
-        )
+    kinds = (GRID, wandering(), GRID.replace(mover="pointer", reader="aimed"), wandering(features=("energy", "cross")))
+    for seed in range(24):
+        config = kinds[seed % 4].replace(coast=0.3, lattice_depth=9, initial_steps=4 + 4 * (seed % 3))
         processor = build_model(config, seed).eval()
         result = processor.run(rows(config))
         weights = dict(processor.named_parameters()) | dict(processor.named_buffers())
@@ -179,7 +182,7 @@ def test_coasting_flows_do_as_the_twin_says_and_save_work() -> None:
             assert result.stats.coasted[:steps, row].tolist() == sample.coasted
             coasted += sum(sample.coasted)
         assert result.stats.flow_steps == result.stats.live.sum() - result.stats.coasted.sum()
-    assert coasted > 20
+    assert coasted > 40
     inside = build_model(GRID, 0).eval()
     assert not inside.run(rows(GRID), box=Box(3, 2, 30)).stats.coasted.any()
     inside.config = inside.config.replace(coast=0.3)
@@ -194,7 +197,8 @@ def mazes(train_rows: int = 44) -> PairData:
 def small(**changes) -> EnergyConfig:
     wide = {"input_embedding_dim": 36, "output_embedding_dim": 12, "energy_dim": 8, "target_classes": 2}
     losses = {"loss_cross_entropy": 1.0, "loss_cosine": 0.0}
-    return GRID.replace(**wide, **losses, batch_size=8, epochs=2, prelude_steps=4, depth_exponent=1.7, **changes)
+    run = {"batch_size": 8, "epochs": 2, "prelude_steps": 4, "depth_exponent": 1.7}
+    return GRID.replace(**wide | losses | run | changes)
 
 
 def test_every_row_comes_once_an_epoch_and_a_batch_has_one_size() -> None:
@@ -233,6 +237,29 @@ def test_the_cost_of_the_exchange_is_told_per_flow_step() -> None:
     assert flops[1] - flops[0] == asked + layer + 2 * 2 * 768 * 4
     assert flops[2] - flops[0] == asked + layer + 2 * 2 * 4 * 4 // 2
     assert flops[1] - flops[3] == 2 * 2 * 384 * 4
+
+
+def test_memory_is_planned_for_the_largest_box_and_the_longest_prelude() -> None:
+    largest = largest_of(mazes().train, small())
+    assert largest.sites == (3, 2) and largest.untrained_path == 3 + 4
+    assert largest_of(mazes().test, small()).sites == (4, 3)
+
+
+def test_a_task_waits_and_matrices_that_come_after_it_do_not() -> None:
+    trainer = EnergyTrainer(create_processor(small(epochs=1)), small(epochs=1))
+    trainer.fit(mazes())
+    assert trainer._step.waiting is TASKS["maze"].waiting
+    part = mazes().train.parts[1]
+    trainer.train(part.inputs, part.targets, 1)
+    assert trainer._step.waiting is None
+
+
+def test_a_number_that_is_not_finite_is_looked_for_after_the_prelude_too() -> None:
+    processor, inputs = build_model(GRID, 5), rows(GRID)
+    devices = DeviceManager("cpu", "float32")
+    broken = Prelude(2, inputs * torch.inf)
+    assert first_nonfinite(processor, inputs, devices) == LOSS_ALONE
+    assert first_nonfinite(processor, inputs, devices, prelude=broken).startswith("the output of module ")
 
 
 class StopAfter:

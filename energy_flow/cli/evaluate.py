@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Literal
 import tyro
 
 from ..config import Box, EnergyConfig
-from ..data import TASKS, PairData, Pairs, PairSet, load_data, make_split, parts_of
+from ..data import TASKS, PairData, PairSet, load_data, make_split, parts_of
+from ..data.pairs import one_size
 from ..data.sources import SHIPPED
 from ..data.wordnet import read_queries
 from ..text import TextEncoder
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PUBLISHED_MISS = 1000  # the rank of a word that is not found, in the published reverse-dictionary tables
+DRAWN_ROWS = 200  # of a task, for --box
 HUB_QUERIES = 10_000  # training inputs whose outputs tell which texts are hubs
 
 
@@ -39,8 +41,8 @@ class Evaluate:
     box: str | None = None
     """width, height and depth of another lattice to run the weights in, such as 33x33x400; of a task, rows of this size
     are drawn"""
-    rows: int = 200
-    """rows of a task that are drawn for --box"""
+    rows: int | None = None
+    """rows of a task that are drawn for --box; by default 200"""
     coast: float | None = None
     """let flows go ahead without work while nothing around them changes by more than this; by default as the model has
     it"""
@@ -51,6 +53,8 @@ class Evaluate:
 
     def __call__(self) -> None:
         """Print the table."""
+        if self.rows is not None and (self.box is None or self.rows < 1):
+            raise ValueError(f"--rows {self.rows}; give at least 1, with the --box that rows are drawn for")
         trainer = load_trainer(self.model, self.device)
         data = load_data(self.data, trainer.config.data_seed)
         box = None if self.box is None else Box.parse(self.box)
@@ -60,29 +64,28 @@ class Evaluate:
         if self.queries is not None:
             pairs, title = _embed_queries(self.queries, data), self.queries.name
         elif box is not None:
-            pairs = _pairs_for(box, data, pairs, self, trainer.config)
+            pairs = self.pairs_for(box, data, trainer.config)
         miss = None if self.queries is None else PUBLISHED_MISS
         hubs = _hub_queries(trainer, data) if self.csls else None
         for part in parts_of(pairs):
             outputs = print_scores(trainer, data, part, f"{data.name}: {title}, {self.model}", miss, hubs, box)
             print_picture(data, part, outputs)
 
+    def pairs_for(self, box: Box, data: PairData, config: EnergyConfig) -> PairSet:
+        """Rows for a lattice of another size: drawn, where the set is a task of free size, or else those that there
+        are.
 
-def _pairs_for(box: Box, data: PairData, pairs: Pairs, asked: Evaluate, config: EnergyConfig) -> Pairs:
-    """Rows for a lattice of another size: drawn, where the set is a task of free size, or else those that there are.
-
-    Raises:
-        ValueError: the set has no rows of this size, or `--rows` is none.
-    """
-    if asked.rows < 1:
-        raise ValueError(f"--rows {asked.rows}; give at least 1")
-    sites = config.in_box(box).sites
-    fitting = [part for part in parts_of(pairs) if part.face in (None, sites)]
-    if data.task is not None and TASKS[data.task].train_sizes:
-        return make_split(data.task, asked.split, asked.rows, config.data_seed, [sites], data.options)
-    if not fitting:
+        Raises:
+            ValueError: the set has no rows of this size.
+        """
+        sites = config.in_box(box).sites
+        if data.task is not None and TASKS[data.task].train_sizes:
+            rows = DRAWN_ROWS if self.rows is None else self.rows
+            return one_size(data.name, make_split(data.task, self.split, rows, config.data_seed, [sites], data.options))
+        for part in parts_of(getattr(data, self.split)):
+            if part.face in (None, sites):
+                return part
         raise ValueError(f"--box {box} has {sites[0]} x {sites[1]} sites, and {data.name} has no rows for as many")
-    return fitting[0]
 
 
 def _hub_queries(trainer: EnergyTrainer, data: PairData) -> Tensor:

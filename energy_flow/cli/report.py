@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..config import Box
 from ..data import TASKS, PairData, PairSet
-from ..data.tasks.pictures import DRAWN
+from ..data.tasks.pictures import DRAWN, fullest_row
 from ..text import NearestTexts
 from ..training import EnergyTrainer, Judge, load_model
 from ..training.batches import box_of
@@ -85,9 +85,7 @@ def print_picture(data: PairData, pairs: PairSet, outputs: Tensor, row: int | No
     """
     draw = None if data.task is None else TASKS[data.task].draw
     if draw is not None and pairs.face is not None:
-        if row is None:
-            classes = pairs.targets[:].unflatten(1, (pairs.face[0] * pairs.face[1], -1)).argmax(2)
-            row = int(classes.sum(1).argmax())
+        row = fullest_row(pairs.targets[:], pairs.face) if row is None else row
         console.print(draw(pairs.inputs[row : row + 1][0], outputs[row], pairs.face, not _can_show(DRAWN)))
 
 

@@ -168,8 +168,8 @@ def _configuration_that_goes_on(early: Early) -> Path | None:
 def _held_against(path: Path, early: Early, given: dict[str, Any]) -> EnergyConfig:
     """The run's own configuration with what preset and file say otherwise, which the run then refuses by name."""
     own = EnergyConfig.load(path)
-    preset = {} if early.preset is None else _preset_with_data(early)
-    said = preset | given
+    preset = {} if early.preset is None else PRESETS[early.preset]
+    said = preset | (settings_with_room(preset, cached_data(early.data)) if preset else {}) | given
     for name in MAY_CHANGE:
         if name in said and said[name] < getattr(own, name):
             print(
@@ -177,12 +177,6 @@ def _held_against(path: Path, early: Early, given: dict[str, Any]) -> EnergyConf
             )
             del said[name]
     return own.replace(**said)
-
-
-def _preset_with_data(early: Early) -> dict[str, Any]:
-    assert early.preset is not None
-    preset = PRESETS[early.preset]
-    return preset | settings_with_room(preset, cached_data(early.data))
 
 
 def _from_weights(early: Early, data: PairData, given: dict[str, Any]) -> EnergyConfig:

@@ -152,6 +152,8 @@ class EnergyConfig(
             "compile = 'graphs' replays one batch a step: give accumulation = 1, or compile = 'on'",
         )
         _require(self.prelude_share <= 1, "prelude_share", self.prelude_share, "give a share of the batches, 0 to 1")
+        until = self.aim_entropy_until
+        _require(until <= 1, "aim_entropy_until", until, "give a share of the run, 0 to 1")
         _require(0 < self.beta2 < 1, "beta2", self.beta2, "give a share between 0 and 1, such as 0.999")
         _require(self.loss_along <= 1, "loss_along", self.loss_along, "give a share of the path, 0 to 1")
         limit = self.time_limit_minutes
@@ -176,6 +178,7 @@ class EnergyConfig(
             ValueError: the cells of a side do not make whole sites, or another number of sites, and the faces are made
                 for one number.
         """
+        box = Box(*box)
         if box == self.box:
             return self
         sites = []

@@ -17,15 +17,17 @@ class Coasting:
     """Knows, from step to step of one run, where something changes.
 
     A flow is awake while a number of the 3 x 3 site columns around it, its own among them, has changed enough since the
-    step before; in the first step everyone is, and in the first after `wake`.
+    step before; where neurons see farther, while any column of its sample has. Everyone is awake in the first step, in
+    the first after `wake`, and in the step that would bring them to the output face.
 
     Args:
         lattice: the geometry.
         least: the change that keeps a flow awake must be larger.
+        sees_far: whether neurons see more than the columns around them.
     """
 
-    def __init__(self, lattice: EnergyLattice, least: float) -> None:
-        self._lattice, self._least = lattice, least
+    def __init__(self, lattice: EnergyLattice, least: float, sees_far: bool) -> None:
+        self._lattice, self._least, self._sees_far = lattice, least, sees_far
         self._before: Tensor | None = None  # (B, S, C + 1)
 
     def wake(self) -> None:
@@ -39,6 +41,11 @@ class Coasting:
         if before is None:
             return state, torch.ones_like(flows.sample, dtype=torch.bool)
         columns, rows = self._lattice.config.sites
-        changed = (state.columns - before).abs().amax(2) > self._least
-        near = F.max_pool2d(changed.view(-1, 1, rows, columns).to(before.dtype), 3, stride=1, padding=1)
-        return state, near.flatten().index_select(0, flows.sample * rows * columns + state.site) > 0
+        changed = (state.columns - before).abs().amax(2) > self._least  # (B, S)
+        if self._sees_far:
+            near = changed.any(1, keepdim=True).expand(-1, rows * columns)
+        else:
+            marks = changed.view(-1, 1, rows, columns).to(before.dtype)
+            near = F.max_pool2d(marks, 3, stride=1, padding=1).flatten(1) > 0
+        arrives = flows.position[:, 2] + self._lattice.config.initial_jump >= self._lattice.config.lattice_depth - 1
+        return state, arrives | near.flatten().index_select(0, flows.sample * rows * columns + state.site)

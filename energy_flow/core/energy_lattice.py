@@ -35,9 +35,7 @@ class EnergyLattice(nn.Module):
         self.half_extent = Constant(last.clamp_min(1) / 2)  # what coordinates are scaled by
         self.sides = Constant(last[:2] + 1)  # (2,) cells along x and y
         spacing = [config.lattice_width / columns, config.lattice_height / rows]
-        self.spacing = Constant(
-            torch.tensor(spacing, dtype=torch.float64, device="cpu")
-        )  # (2,) cells from site to site
+        self.spacing = Constant(torch.tensor(spacing, dtype=torch.float64, device="cpu"))  # (2,) from site to site
         around = neighbour_table(columns, rows)
         self.around = Constant(around)  # (S, 9)
         self.inside = Constant((around < config.num_sites).double())  # (S, 9) 1 where a neighbour lies on the face

@@ -81,8 +81,7 @@ class ToColumn(Relaxing):
 
     def toward(self, flows: Flows, site: Tensor | None) -> Tensor:
         """(F, C)."""
-        entered = flows.entered.flatten(0, 1)
-        return entered if site is None else entered.index_select(0, flows.sample * flows.entered.shape[1] + site)
+        return flows.entered.flatten(0, 1) if site is None else flows.entered_at(site)
 
 
 @ENERGY_RULES.register("origin")
@@ -91,8 +90,7 @@ class ToOrigin(Relaxing):
 
     def toward(self, flows: Flows, site: Tensor | None) -> Tensor:
         """(F, C)."""
-        entered = flows.entered.flatten(0, 1)
         if site is None:
-            return entered
-        own = entered.index_select(0, flows.sample * flows.entered.shape[1] + flows.origin)
+            return flows.entered.flatten(0, 1)
+        own = flows.entered_at(flows.origin)
         return own * flows.mass.to(own.dtype).unsqueeze(1)

@@ -37,7 +37,8 @@ class Step:
         self.noise = processor.config.energy_noise if processor.training else 0.0
         self.noise_source = processor.noise_source
         coast = 0.0 if processor.training else processor.config.coast
-        self.coasting = Coasting(processor.lattice, coast) if coast else None
+        sees_far = any(getattr(piece, "sees_far", False) for piece in getattr(processor.neuron, "pieces", ()))
+        self.coasting = Coasting(processor.lattice, coast, sees_far) if coast else None
         self.executor = Executor(processor.lattice, processor.neuron, processor.carrier, processor.execution)
 
     def __call__(self, flows: Flows) -> StepResult:
@@ -50,11 +51,7 @@ class Step:
         Args:
             flows: those that take the step.
         """
-        if self.noise:
-            like = {"device": flows.energy.device, "dtype": flows.energy.dtype}
-            noise = torch.randn(flows.energy.shape, generator=self.noise_source, **like)
-            noisy = flows._replace(energy=torch.add(flows.energy, noise, alpha=self.noise))
-            flows = self.executor.renamed(flows, noisy)
+        flows = self._with_noise(flows) if self.noise else flows
         output, hidden, coasted = self._update(flows)
         plan = plan_splits(flows, output.spawn_levels, self.config, self.most_flows)
         energy, mass = keep_rest(output.energy_value, flows.mass, output.spawn_shares, plan.accepted)
@@ -82,6 +79,12 @@ class Step:
         )
         live = moved.rows(group.stay, hidden[:, : counts.moving]).join(children, hidden)
         return StepResult(live, moved, outcome, level, plan.refused, counts, coasted)
+
+    def _with_noise(self, flows: Flows) -> Flows:
+        like = {"device": flows.energy.device, "dtype": flows.energy.dtype}
+        noise = torch.randn(flows.energy.shape, generator=self.noise_source, **like)
+        noisy = flows._replace(energy=torch.add(flows.energy, noise, alpha=self.noise))
+        return self.executor.renamed(flows, noisy)
 
     def _update(self, flows: Flows) -> tuple[CarrierOutput, Tensor, Tensor | None]:
         """Perceive, neuron and carrier of all flows, or of those that are awake, and who coasts."""
@@ -232,7 +235,7 @@ class FlowProcessor(nn.Module):
         """The same model in a lattice of another size: a view that shares every weight with this one.
 
         Neuron and carrier know nothing of the size of the box; of the faces the tied ones alone fit any number of
-        sites.
+        sites. The view is as the model is now: one that is kept does not follow `train()` and `eval()`.
 
         Args:
             box: cells along x, y and z.

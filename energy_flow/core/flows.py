@@ -58,6 +58,10 @@ class Flows(NamedTuple):
         """(F,) RMS of the energy, dimensionless; 1.0 is the mean level at launch."""
         return level_of(self.energy)
 
+    def entered_at(self, site: Tensor) -> Tensor:
+        """(F,) int64 a site for each flow to (F, C): the energy that entered there, in the flow's own sample."""
+        return self.entered.flatten(0, 1).index_select(0, self.sample * self.entered.shape[1] + site)
+
     def rows(self, index: Tensor, hidden: Tensor | None = None) -> Flows:
         """The flows of some rows, in the order of `index` (int64); `hidden` where their states are at hand already.
 

@@ -64,7 +64,7 @@ class FreeMover(Mover):
         position = place.position
         move = head.to(position.dtype) * MOVE_SCALE
         sideways = move[:, :2] * place.lattice.spacing.like(position)
-        return position + torch.cat((sideways, stride_of(move[:, 2:], self.config)), dim=1)
+        return position + torch.cat((sideways, stride_of(move[:, 2:], place, self.config.max_jump)), dim=1)
 
 
 @MOVERS.register("bounded")
@@ -75,7 +75,7 @@ class BoundedMover(FreeMover):
         """(F, 3) numbers of the head to (F, 3) cells."""
         move = head.to(place.position.dtype) * MOVE_SCALE
         sideways = torch.tanh(move[:, :2]) * place.lattice.spacing.like(move)
-        return place.position + torch.cat((sideways, stride_of(move[:, 2:], self.config)), dim=1)
+        return place.position + torch.cat((sideways, stride_of(move[:, 2:], place, self.config.max_jump)), dim=1)
 
 
 @MOVERS.register("straight")
@@ -88,7 +88,7 @@ class StraightMover(Mover):
     def forward(self, head: Tensor, place: Place) -> Tensor:
         """(F, 1) numbers of the head to (F, 3) cells."""
         position = place.position
-        stride = stride_of(head.to(position.dtype) * MOVE_SCALE, self.config)
+        stride = stride_of(head.to(position.dtype) * MOVE_SCALE, place, self.config.max_jump)
         return torch.cat((position[:, :2], position[:, 2:] + stride), dim=1)
 
 
@@ -117,14 +117,14 @@ class PointerMover(Mover):
         with torch.autocast(position.device.type, enabled=False):  # bfloat16 has no digits for places beyond 256 cells
             aim = torch.softmax(scale * head.to(position.dtype) @ keys.t(), dim=1)
             middle = aim @ nodes
-        ahead = position[:, 2:] + self.config.initial_jump
+        ahead = position[:, 2:] + lattice.config.initial_jump
         arrives = ahead >= lattice.config.lattice_depth - 1
         across = torch.where(arrives, middle, position[:, :2])
         return Aimed(torch.cat((across, ahead), dim=1), aim)
 
 
-def stride_of(wish: Tensor, config: EnergyConfig) -> Tensor:
+def stride_of(wish: Tensor, place: Place, max_jump: int | None) -> Tensor:
     """(F, 1) to cells along z: more than 1, at most `max_jump`, and at 0 the stride of an untrained path."""
-    shortest = max(config.initial_jump - 1.0, SHORTEST_STRIDE)
+    shortest = max(place.lattice.config.initial_jump - 1.0, SHORTEST_STRIDE)
     stride = 1 + F.softplus(wish + math.log(math.expm1(shortest)))  # softplus of the bias is the shortest
-    return stride if config.max_jump is None else stride.clamp_max(config.max_jump)
+    return stride if max_jump is None else stride.clamp_max(max_jump)

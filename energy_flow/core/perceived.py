@@ -36,6 +36,7 @@ class Piece(nn.Module):
     """
 
     of: ClassVar[Literal["flow", "site", "sample"]] = "flow"
+    sees_far: ClassVar[bool] = False  # whether it depends on more than the 3 x 3 columns around the flow
     width: int
 
     def __init__(self, config: EnergyConfig) -> None:
@@ -99,6 +100,7 @@ class Sample(Piece):
     """Mean energy of the whole sample, and its mass per site."""
 
     of = "sample"
+    sees_far = True
 
     def __init__(self, config: EnergyConfig) -> None:
         super().__init__(config)
@@ -188,6 +190,7 @@ class Exchange(Piece):
     """
 
     of = "site"
+    sees_far = True
 
     def __init__(self, config: EnergyConfig) -> None:
         super().__init__(config)

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from ..config import ENERGY_RULES, FACES, Box, EnergyConfig
 from ..core import Prelude
-from ..data.pairs import Batch, Pairs, Size, SizedPairs
+from ..data.pairs import Batch, Pairs, Size, SizedPairs, parts_of
 from ..utils.helpers import epoch_order
 
 Waiting = Callable[[Tensor, Size, torch.Generator], Tensor]  # (B, E) inputs, face, random to (B, E)
+SEEDS, SIZES = 1_000_003, 7919  # from one seed, and from one size, to the next; two primes
 WAITING_SHARE = 0.7  # of the preludes of a task that can wait; in the others its inputs are there from the beginning
 
 
@@ -30,8 +31,7 @@ class Setting(NamedTuple):
 
 def batch_count(pairs: Pairs, size: int) -> int:
     """Batches of an epoch; one has rows of one size alone."""
-    parts = pairs.parts if isinstance(pairs, SizedPairs) else (pairs,)
-    return sum(-(-len(part) // size) for part in parts)
+    return sum(-(-len(part) // size) for part in parts_of(pairs))
 
 
 def epoch_batches(pairs: Pairs, size: int, seed: int, epoch: int) -> list[Tensor]:
@@ -40,7 +40,7 @@ def epoch_batches(pairs: Pairs, size: int, seed: int, epoch: int) -> list[Tensor
         return list(epoch_order(len(pairs), seed, epoch).split(size))
     batches: list[Tensor] = []
     for number, (part, first) in enumerate(zip(pairs.parts, pairs.offsets, strict=False)):
-        batches += (epoch_order(len(part), seed + 7919 * (number + 1), epoch) + first).split(size)
+        batches += (epoch_order(len(part), seed + SIZES * (number + 1), epoch) + first).split(size)
     return [batches[place] for place in epoch_order(len(batches), seed, epoch).tolist()]
 
 
@@ -52,6 +52,13 @@ def box_of(face: Size | None, config: EnergyConfig) -> Box | None:
     if face is None or face == config.sites or not FACES[config.mapping].tied:
         return None
     return config.box_of(face)
+
+
+def largest_of(pairs: Pairs, config: EnergyConfig) -> EnergyConfig:
+    """The configuration in the box of the largest part, with the longest prelude: what a step must find room for."""
+    boxes = [box_of(part.face, config) or config.box for part in parts_of(pairs)]
+    found = [config.in_box(config.in_box(box).deepened(config.prelude_steps)) for box in boxes]
+    return max(found, key=lambda one: one.num_sites * one.untrained_path)
 
 
 def _reads_what_entered(config: EnergyConfig) -> bool:
@@ -69,8 +76,8 @@ def setting_of(batch: Batch, inputs: Tensor, config: EnergyConfig, waiting: Wait
         waiting: makes inputs on which there is nothing to do yet, where the task has such.
     """
     box = box_of(batch.face, config)
-    place = int((batch.rows.double() * torch.arange(1, len(batch.rows) + 1)).sum()) % 2**31
-    seed = config.seed * 1_000_003 + place
+    of_rows = int((batch.rows.double() * torch.arange(1, len(batch.rows) + 1)).sum()) % 2**31
+    seed = config.seed * SEEDS + of_rows
     if not config.prelude_steps:
         return Setting(box, None, seed)
     random = torch.Generator().manual_seed(seed)

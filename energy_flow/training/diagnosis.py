@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..config import Box
-from ..core import Execution, FlowProcessor
+from ..core import Execution, FlowProcessor, Prelude
 from ..data.pairs import Batch
 from ..utils.device_manager import DeviceManager
 from ..utils.files import replace_file
@@ -44,7 +44,13 @@ def keep_batch(folder: Path, step: int, batch: Batch, where: str) -> None:
     replace_file(path.with_suffix(".json"), lambda new: new.write_text(json.dumps(report) + "\n", encoding="utf-8"))
 
 
-def first_nonfinite(processor: FlowProcessor, inputs: Tensor, devices: DeviceManager, box: Box | None = None) -> str:
+def first_nonfinite(
+    processor: FlowProcessor,
+    inputs: Tensor,
+    devices: DeviceManager,
+    box: Box | None = None,
+    prelude: Prelude | None = None,
+) -> str:
     """Run the batch again and name what was not finite first: input, a parameter, or a module's output.
 
     Args:
@@ -52,6 +58,7 @@ def first_nonfinite(processor: FlowProcessor, inputs: Tensor, devices: DeviceMan
         inputs: (B, E in) the batch, on the device.
         devices: the precision of training, in which it is run.
         box: the lattice of the batch, where it is not the model's own.
+        prelude: what the batch began with.
     """
     if not bool(torch.isfinite(inputs).all()):
         return "the input"
@@ -63,7 +70,7 @@ def first_nonfinite(processor: FlowProcessor, inputs: Tensor, devices: DeviceMan
     handles = [module.register_forward_hook(_watch(name, found)) for name, module in processor.named_modules() if name]
     try:
         with torch.no_grad(), devices.autocast():
-            output = processor(inputs, box=box)
+            output = processor(inputs, box=box, prelude=prelude)
     except FloatingPointError:
         output = None
     finally:

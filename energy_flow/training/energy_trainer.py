@@ -181,8 +181,7 @@ class EnergyTrainer:
             WeightsNotSavedError: the last or best weights could not be written.
         """
         validation = Validation(data.validation, data.bank, self.figures, self._learner.loss, data.task)
-        self._step.waiting = None if data.task is None else TASKS[data.task].waiting
-        return self._fit(data.train, validation, epochs)
+        return self._fit(data.train, validation, epochs, data.task)
 
     def predict(self, inputs: Rows, box: Box | None = None) -> Tensor:
         """(N, E in) embeddings to (N, E out) float32 on the CPU, in batches, without gradients.
@@ -218,8 +217,11 @@ class EnergyTrainer:
         with self._learner.judged_weights():
             save_model(self.processor, folder)
 
-    def _fit(self, pairs: Pairs, validation: Validation | None, epochs: int | None) -> TrainingResult:
+    def _fit(
+        self, pairs: Pairs, validation: Validation | None, epochs: int | None, task: str | None = None
+    ) -> TrainingResult:
         started, config = time.perf_counter(), self.config
+        self._step.waiting = None if task is None else TASKS[task].waiting
         check_pairs("training pairs", pairs, config, self._learner.needs_directions)
         if validation is not None:
             check_pairs("validation pairs", validation.pairs, config, self._learner.needs_directions)

@@ -19,6 +19,7 @@ from ..utils.determinism import deterministic_algorithms
 from ..utils.device_manager import DeviceManager
 from ..utils.logging import logger
 from .averaged_weights import AveragedWeights
+from .batches import largest_of
 from .execution_plan import most_flows, plan_execution, without_graphs
 from .flow_budget import ADAPT_EVERY, FlowBudget
 from .losses import DIRECTIONAL, OwnLoss, own_loss
@@ -139,7 +140,7 @@ class Learner:
         if new and self._trained:  # the moments of the run before are not this one's
             getattr(self.optimizer, "optim", self.optimizer).state.clear()
         self._trained = True
-        self._choose_execution(state)
+        self._choose_execution(state, largest_of(pairs, self.config))
         self.step.micro_batches = state.micro_batches
 
     def set_rates(self, state: RunState) -> None:
@@ -207,10 +208,11 @@ class Learner:
                     "change the model first, then build EnergyTrainer"
                 )
 
-    def _choose_execution(self, state: RunState) -> None:
+    def _choose_execution(self, state: RunState, largest: EnergyConfig) -> None:
+        """How the dense part runs, and how many flows there is room for, in the largest box of the run."""
         weights = sum(weight.numel() for weight in self.processor.parameters())
         rows = -(-self.config.batch_size // (self.ranks.count * state.micro_batches))
-        plan = plan_execution(self.config, self.devices, weights, rows)
+        plan = plan_execution(largest, self.devices, weights, rows)
         self.processor.execute(plan.execution)
         logger.info("%s", plan.reason)
         if plan.execution.graphed and state.micro_batches > 1:

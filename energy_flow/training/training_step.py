@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from ..config import EnergyConfig
-from ..core import FlowProcessor, FlowResult, FlowStatistics
+from ..core import FlowProcessor, FlowResult, FlowStatistics, Prelude
 from ..data.pairs import Batch
 from ..distributed.ranks import Ranks
 from ..utils.device_manager import DeviceManager
@@ -126,12 +126,11 @@ class TrainingStep:
             share = counts * (rows.stop - rows.start) / len(inputs)
             result = self._forward(inputs, rows)
             loss, terms = self._loss(result, targets, rows)
-            self._backward(loss * share, inputs[rows])
-            stats = result.stats
-            log_flows(stats)
+            self._backward(loss * share, inputs, rows)
+            log_flows(result.stats)
             losses = {"loss": loss.detach()} | {f"loss_{name}": term.detach() for name, term in terms.items()}
             found = {name: share * value for name, value in losses.items()}
-            found |= {name: counts * value for name, value in _sums(stats, len(inputs)).items()}
+            found |= {name: counts * value for name, value in _sums(result.stats, len(inputs)).items()}
             sums = {name: value + sums[name] if name in sums else value for name, value in found.items()}
         return sums
 
@@ -161,12 +160,13 @@ class TrainingStep:
         if not in_loss:
             raise self._refuse(first_nonfinite_gradient(self.processor))
         self.optimizer.zero_grad(set_to_none=True)
-        found = [self._diagnose(inputs[rows]) for rows in self._parts(len(inputs))[1]]
+        found = [self._diagnose(inputs, rows) for rows in self._parts(len(inputs))[1]]
         everywhere = [words for ranks in self.ranks.everyones(found) for words in ranks]
         raise self._refuse(next((words for words in everywhere if words != LOSS_ALONE), LOSS_ALONE))
 
-    def _diagnose(self, inputs: Tensor) -> str:
-        return first_nonfinite(self.processor, self._to_device(inputs), self.devices, self._setting.box)
+    def _diagnose(self, inputs: Tensor, rows: slice) -> str:
+        where = self._setting.box, self._prelude_of(rows)
+        return first_nonfinite(self.processor, self._to_device(inputs[rows]), self.devices, *where)
 
     def _exchange(self, sums: Sums, used: Sequence[nn.Parameter]) -> Sums:
         """Add up gradients and figures over the processes.
@@ -185,15 +185,18 @@ class TrainingStep:
 
     def _forward(self, inputs: Tensor, rows: slice) -> FlowResult:
         """Run some rows of the batch's inputs (B, E)."""
-        box, prelude = self._setting.box, self._setting.prelude
-        if prelude is not None:
-            prelude = prelude._replace(embeddings=self._to_device(prelude.embeddings[rows]))
+        where = {"box": self._setting.box, "prelude": self._prelude_of(rows)}
         try:
             with self.devices.autocast():
                 moved = self._to_device(inputs[rows])
-                return self.processor(moved, True, box=box, along=self.config.loss_along, prelude=prelude)
+                return self.processor(moved, whole_result=True, along=self.config.loss_along, **where)
         except FloatingPointError as error:
-            raise self._refuse(self._diagnose(inputs[rows])) from error
+            raise self._refuse(self._diagnose(inputs, rows)) from error
+
+    def _prelude_of(self, rows: slice) -> Prelude | None:
+        """The prelude of some rows of the batch, on the device."""
+        prelude = self._setting.prelude
+        return prelude and prelude._replace(embeddings=self._to_device(prelude.embeddings[rows]))
 
     def _loss(self, result: FlowResult, targets: Tensor, rows: slice) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of the output, or the mean of those of all that was read along the way, and its terms."""
@@ -212,14 +215,14 @@ class TrainingStep:
         terms = {name: torch.stack([parts[name] for _, parts in found]).mean() for name in found[0][1]}
         return torch.stack([total for total, _ in found]).mean(), terms
 
-    def _backward(self, loss: Tensor, inputs: Tensor) -> None:
+    def _backward(self, loss: Tensor, inputs: Tensor, rows: slice) -> None:
         try:
             loss.backward()
         except RuntimeError as error:
             if not (self.config.detect_anomaly and "returned nan values" in str(error)):
                 raise
             finite = bool(torch.isfinite(loss))
-            raise self._refuse(f"the gradient: {error}" if finite else self._diagnose(inputs)) from error
+            raise self._refuse(f"the gradient: {error}" if finite else self._diagnose(inputs, rows)) from error
 
     def _gradient_norms(self) -> dict[str, Tensor]:
         """The norm of the whole gradient, and of each part's."""

@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ..energy_carrier import CarrierOutput, EnergyCarrier
 from ..energy_lattice import EnergyLattice
-from ..flows import ARRIVED, MOVING, Counts, Flows, LatticeState, Place
+from ..flows import ARRIVED, MOVING, Counts, Flows, LatticeState, Place, rows_where
 from ..simple_neuron import SimpleNeuron
 from .acting import Settle
 from .dense import FusedForms, Update, call_modules, compiled_update, gathered_layer
@@ -113,37 +113,31 @@ class Executor:
             awake: (F,) bool.
         """
         self._was_home, self._pool = flows is self._at_home, None
-        rows = awake.nonzero().squeeze(1)
-        some = flows._replace(hidden=flows.hidden.index_select(1, rows)).rows(rows, flows.hidden.index_select(1, rows))
+        rows = rows_where(awake, numbers_of(awake.sum().unsqueeze(0))[0])
+        some = flows.rows(rows)
         seen = state._replace(site=state.site[rows], sample=some.sample, mass=some.mass, age=some.age)
         features = self.neuron.compute_features(some.position, some.energy, seen)
-        rule = getattr(self.carrier, "rule", None)
-        toward = rule.toward(some, seen.site) if rule is not None and rule.relaxes else None
-        place = Place(some.position, self.lattice, toward)
+        place = Place(some.position, self.lattice, toward_of(self.carrier, some, seen.site))
         if self._forms is None or self.how.compiled:
             output, hidden = call_modules(self.neuron, self.carrier, features, some.energy, place, some.hidden)
         else:
             first = gathered_layer(features, self._forms.weights)
             output, hidden = self._forms.from_first_layer(first, some.energy, place, some.hidden)
-        ahead = torch.zeros_like(flows.position)
-        ahead[:, 2] = self.lattice.config.initial_jump
-        children = flows.energy.new_zeros(flows.size, output.spawn_shares.shape[1])
-        merged = CarrierOutput(
-            energy_value=flows.energy.index_copy(0, rows, output.energy_value),
-            next_position=(flows.position + ahead).index_copy(0, rows, output.next_position),
-            spawn_energies=(children.unsqueeze(2) * flows.energy.unsqueeze(1)).index_copy(
-                0, rows, output.spawn_energies
-            ),
-            spawn_shares=children.to(output.spawn_shares.dtype).index_copy(0, rows, output.spawn_shares),
-            spawn_levels=(children - 1).to(output.spawn_levels.dtype).index_copy(0, rows, output.spawn_levels),
-            aim=None if output.aim is None else self._own_sites(flows, state).index_copy(0, rows, output.aim),
-        )
-        return merged, flows.hidden.to(hidden.dtype).index_copy(1, rows, hidden)
+        hidden = flows.hidden.to(hidden.dtype).index_copy(1, rows, hidden)
+        return self._among_all(flows, rows, output), hidden
 
-    def _own_sites(self, flows: Flows, state: LatticeState) -> Tensor:
-        """(F, S) aims at the site where each flow stands."""
-        aim = flows.position.new_zeros(flows.size, self.lattice.config.num_sites)
-        return aim.scatter(1, state.site.unsqueeze(1), 1.0)
+    def _among_all(self, flows: Flows, rows: Tensor, output: CarrierOutput) -> CarrierOutput:
+        """The output for some rows, with the others' between: ahead as they are, and no child."""
+        ahead = flows.position.clone()
+        ahead[:, 2] += self.lattice.config.initial_jump
+        none = output.spawn_shares.new_zeros(flows.size, output.spawn_shares.shape[1])
+        nothing = output.spawn_energies.new_zeros(flows.size, *output.spawn_energies.shape[1:])
+        others = CarrierOutput(flows.energy, ahead, nothing, none, (none - 1).to(output.spawn_levels.dtype))
+        found = [one.index_copy(0, rows, own) for one, own in zip(others[:5], output[:5], strict=True)]
+        aim = output.aim
+        if aim is not None:
+            aim = aim.new_zeros(flows.size, aim.shape[1]).index_copy(0, rows, aim)  # who coasts does not arrive
+        return CarrierOutput(*found)._replace(aim=aim)
 
     def renamed(self, flows: Flows, changed: Flows) -> Flows:
         """The same flows with other energies or another entry: what is known of them stays known."""
@@ -222,10 +216,7 @@ class Executor:
 
     def _toward(self, flows: Flows) -> Tensor | None:
         """What the energies relax towards, with a rule that has it."""
-        rule = getattr(self.carrier, "rule", None)
-        if rule is None or not rule.relaxes:
-            return None
-        return rule.toward(flows, None if self._was_home else self.lattice.site_of(flows.position))
+        return toward_of(self.carrier, flows, None if self._was_home else self.lattice.site_of(flows.position))
 
     def _features(self, flows: Flows) -> Tensor:
         return self.neuron.compute_features(flows.position, flows.energy, self.lattice.perceive(flows))
@@ -250,6 +241,18 @@ class Executor:
         if self.how.checkpointed and torch.is_grad_enabled() and not self._transformed:
             return checkpoint(run, *arguments, use_reentrant=False, preserve_rng_state=False)  # type: ignore[return-value]
         return run(*arguments)
+
+
+def toward_of(carrier: nn.Module, flows: Flows, site: Tensor | None) -> Tensor | None:
+    """(F, C) what the energies relax towards; None where the carrier has no rule for that.
+
+    Args:
+        carrier: the carrier, perhaps one of the user's own.
+        flows: those that take the step.
+        site: (F,) int64 where they stand, or None, as for `EnergyRule.toward`.
+    """
+    rule = getattr(carrier, "rule", None)
+    return rule.toward(flows, site) if rule is not None and rule.relaxes else None
 
 
 def gather_sharded(carrier: nn.Module) -> None:

@@ -1,8 +1,8 @@
 """The forward pass as one graph of fixed shapes, for `torch.export` and ONNX.
 
 Every sample has a row for each flow that may live, rows of nobody are masked, and the steps are written one after the
-other. It works `max_active_flows` rows and the largest number of steps whatever happens: it is for deployment, not for
-speed.
+other. It works `max_active_flows` rows and the largest number of steps whatever happens, and every flow in every step
+whatever `coast` says: it is for deployment, not for speed.
 
 Shapes: `B` samples, `M` rows of a sample, `F` = B M, `S` sites, `C` energy channels, `K` children, `L` layers, `N`
 hidden size, `E` embedding width.

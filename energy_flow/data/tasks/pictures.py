@@ -14,6 +14,16 @@ CORNERS = " ╵╶└╷│┌├╴┘─┴┐┤┬┼"  # by the walls that 
 DRAWN = f"{CORNERS}█≈·"  # what a console must be able to show; otherwise pictures are plain
 
 
+def fullest_row(targets: Tensor, face: Size) -> int:
+    """The number of the row with the most cells to mark, such as the longest path.
+
+    Args:
+        targets: (N, T), one-hot per cell; the first class is "not marked".
+        face: columns and rows of cells.
+    """
+    return int(targets.unflatten(1, (face[0] * face[1], -1)).argmax(2).sum(1).argmax())
+
+
 def maze_text(inputs: Tensor, marks: Tensor, face: Size, plain: bool = False) -> str:
     """Draw a maze: walls, S, G, and a dot on every other cell that is marked.
 
