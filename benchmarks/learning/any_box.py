@@ -14,10 +14,11 @@ from typing import Any
 
 import torch
 
-from benchmarks.common import one_size, parser_for, publish, write_tables
+from benchmarks.common import parser_for, publish, write_tables
 from energy_flow.config import PRESETS, Box, create_config
 from energy_flow.core import create_processor
 from energy_flow.data import TASKS, load_data, make_split
+from energy_flow.data.pairs import one_size
 from energy_flow.data.sources import settings_with_room
 from energy_flow.training import EnergyTrainer
 
@@ -42,7 +43,7 @@ def measure(task: str, seed: int) -> tuple[dict[str, Any], list[list[Any]]]:
     }
     rows = []
     for side, steps, count in TRIALS[task]:
-        pairs = one_size(make_split(task, "test", count, 0, [(side, side)]))
+        pairs = one_size(task, make_split(task, "test", count, 0, [(side, side)]))
         outputs = trainer.predict(pairs.inputs, Box(side, side, steps + 1))
         right = TASKS[task].score(pairs.inputs[:], outputs, pairs.targets[:], pairs.face)
         rows.append([side, steps, count, round(right, 4)])

@@ -13,10 +13,11 @@ from typing import Any
 
 import torch
 
-from benchmarks.common import one_size, parser_for, publish, write_tables
+from benchmarks.common import parser_for, publish, write_tables
 from energy_flow.config import Box
 from energy_flow.core import FlowProcessor
 from energy_flow.data import TASKS, PairSet, make_split
+from energy_flow.data.pairs import one_size
 from energy_flow.training import load_model
 
 BATCH = 50
@@ -49,7 +50,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     processor = load_model(options.model).eval()
     sites = processor.config.in_box(options.box).sites
-    pairs = one_size(make_split(options.task, "test", options.rows, faces=[sites]))
+    pairs = one_size(options.task, make_split(options.task, "test", options.rows, faces=[sites]))
     found = [measure(processor, options.task, pairs, options.box, coast) for coast in THRESHOLDS]
     columns = ["coast", TASKS[options.task].metric_name, "flow-steps a row", "of all", "seconds"]
     title = f"{options.task} in a box of {options.box}, {options.rows} rows: quality against work"

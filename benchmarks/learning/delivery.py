@@ -17,10 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.common import one_size, parser_for, publish, write_tables
+from benchmarks.common import parser_for, publish, write_tables
 from energy_flow.config import PRESETS, EnergyConfig, create_config
 from energy_flow.core import Aimed, FlowProcessor, create_processor
 from energy_flow.data import TASKS, PairData, PairSet, Sizes, make_task
+from energy_flow.data.pairs import one_size
 from energy_flow.data.sources import settings_with_room
 from energy_flow.data.tasks import delivery_sites
 from energy_flow.training import EnergyTrainer
@@ -100,7 +101,7 @@ def measure(side: int, orders: int, steps: int, seed: int) -> dict[str, Any]:
     """Train with the pointer and with frozen moves, and judge both."""
     batch = config_of(make_task("delivery", 2, 2, 0, Sizes.one((side, side)), {"orders": orders}), orders, 0).batch_size
     data = make_task("delivery", steps * batch, TEST_ROWS, seed, Sizes.one((side, side)), {"orders": orders})
-    test = one_size(data.test)
+    test = one_size(data.name, data.test)
     sites = delivery_sites(test.inputs[:], seed, orders)
     config = config_of(data, orders, seed)
     processor = create_processor(config)
