@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from benchmarks.common import parser_for, publish, write_tables
+from benchmarks.learning.matching import count_parameters
 from energy_flow.config import PRESETS, Box, create_config
 from energy_flow.core import create_processor
 from energy_flow.data import TASKS, load_data, make_split
@@ -37,7 +38,7 @@ def measure(task: str, seed: int) -> tuple[dict[str, Any], list[list[Any]]]:
     trainer.fit(data)
     run = {
         "seed": seed,
-        "parameters": sum(weight.numel() for weight in processor.parameters()),
+        "parameters": count_parameters(processor),
         "seconds": round(time.perf_counter() - started),
         "processor seconds": round(time.process_time() - busy),
     }
