@@ -63,7 +63,7 @@ def main() -> None:
     runs, tables = zip(*(measure(options.task, seed) for seed in options.seeds), strict=True)
     columns = ["side", "steps", "rows", *(f"seed {run['seed']}" for run in runs)]
     rows = [[*lines[0][:3], *(line[3] for line in lines)] for lines in zip(*tables, strict=True)]
-    title = f"{options.task}: {TASKS[options.task].metric_name} right, of {runs[0]['parameters']} parameters"
+    title = f"{options.task}: {TASKS[options.task].metric_name} right, with {runs[0]['parameters']} parameters"
     path = options.results / f"any_box_{options.task}.json"
     publish(path, title, columns, rows, runs=list(runs))
     write_tables(path, title, columns, rows, **{f"seed {run['seed']}": f"{run['seconds']} s" for run in runs})
