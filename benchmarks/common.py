@@ -21,7 +21,6 @@ from rich.table import Table
 
 import energy_flow
 from energy_flow.config import EnergyConfig
-from energy_flow.data.pairs import Pairs, PairSet, parts_of
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -51,12 +50,6 @@ def commit() -> str:
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
     except OSError:  # no git
         return ""
-
-
-def one_size(pairs: Pairs) -> PairSet:
-    """Pairs that are known to have one size."""
-    (part,) = parts_of(pairs)
-    return part
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:

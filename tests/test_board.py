@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.learning.board.bootstrap import interval, resampled, scores
+from benchmarks.learning.board.bootstrap import interval, resampled
 from benchmarks.learning.board.competition import compete, expected
 from benchmarks.learning.board.contests import CONTESTS, Contest, Trial, grid
 from benchmarks.learning.board.judging import hits_of, losses_of
@@ -23,12 +23,20 @@ from benchmarks.learning.board.systems import LATTICE, NETWORKS, SYSTEMS, build
 from benchmarks.learning.board.table import rows_by_system, tabulate
 from benchmarks.learning.board.work import arena_of, box_with, recipe_of, run, shortened
 from benchmarks.learning.matching import count_parameters
-from benchmarks.learning.rivals import Contestant, Course, identity_linear
+from benchmarks.learning.rivals import (
+    Contestant,
+    ConvGRU,
+    Course,
+    OverCells,
+    ResidualMLP,
+    WindowMLP,
+    identity_linear,
+)
 from benchmarks.learning.synthetic_tasks import CONFIG
 from benchmarks.learning.training import course_of, predict, train
 from energy_flow.config import EnergyConfig
 from energy_flow.core import FlowProcessor, create_processor
-from energy_flow.data import TASKS, PairData, PairSet, make_task
+from energy_flow.data import TASKS, PairSet, make_task
 from energy_flow.data.pairs import SizedPairs
 from energy_flow.data.sources import data_settings
 from energy_flow.data.tasks import Sizes
@@ -142,6 +150,14 @@ def test_a_third_of_the_steps_is_a_third_of_the_rows_of_every_size() -> None:
 WIDTHS = {"input_embedding_dim": 54, "output_embedding_dim": 18, "loss_cosine": 0.0, "loss_mse": 1.0}
 
 
+def test_predictions_are_without_noise() -> None:
+    model, rows = OverCells(ConvGRU(6, 2, 8), 6), torch.randn(5, 54)
+    course = Course((3, 3), 4, 2, noise=1.0)
+    quiet = predict(model, rows, course._replace(noise=0.0))
+    torch.testing.assert_close(predict(model, rows, course), quiet)
+    assert not torch.allclose(model(rows, course)[-1], quiet, atol=1e-2)
+
+
 # Rates
 
 
@@ -251,7 +267,7 @@ def test_rows_and_seeds_add_their_variances() -> None:
     draws = resampled({"one": (lost, torch.ones(6, 400))}, draws=4000)["one"]
     wanted = float(of_seed.var(correction=0) / 6 + of_row.var(correction=0) / 400)
     assert float(draws.var()) == pytest.approx(wanted, rel=0.1)
-    assert float(draws.mean()) == pytest.approx(float(scores(lost, torch.ones(6, 400)).mean()), abs=0.01)
+    assert float(draws.mean()) == pytest.approx(1 - float(lost.mean()), abs=0.01)
 
 
 def test_the_same_rows_are_drawn_for_all_systems() -> None:
@@ -269,6 +285,14 @@ def test_a_system_has_the_same_interval_whoever_else_takes_part() -> None:
     again = "".join(("o", "ne"))  # of the same letters, and not the same object
     alone, with_other = resampled({"one": (lost, total)}), resampled({"other": (lost, total), again: (lost, total)})
     torch.testing.assert_close(alone["one"], with_other["one"], atol=0, rtol=0)
+
+
+def test_the_table_takes_a_rival_off_the_lattice() -> None:
+    finished = finish([Job(LATTICE, 0, 2e-3), Job("GRU", 0, 2e-3)])
+    finished[Job(LATTICE, 0, 2e-3)]["trials"]["5x5"]["lost"] = [0, 0]
+    finished[Job("GRU", 0, 2e-3)]["trials"]["5x5"]["lost"] = [1, 1]
+    columns, table = tabulate(rows_by_system([LATTICE, "GRU"], finished, EFFORT), finished, EFFORT)
+    assert [row[columns.index("lattice minus it, 5x5")] for row in table] == ["", "1.000 to 1.000"]
 
 
 # Judging
@@ -391,6 +415,15 @@ def test_every_network_has_as_many_parameters_as_the_lattice(name: str) -> None:
             assert found == pytest.approx(system.times * wanted, rel=0.05), system.name
 
 
+@pytest.mark.parametrize(("name", "network"), [("rotation", ResidualMLP), ("maze", WindowMLP)])
+def test_an_mlp_sees_whole_rows_where_all_have_one_size(name: str, network: type) -> None:
+    contest = CONTESTS[name]
+    assert contest.task is not None
+    config = EnergyConfig.from_dict({**contest.recipe, **data_settings(make_task(contest.task, 4, 4))})
+    rows = torch.randn(2, config.input_embedding_dim)
+    assert isinstance(build(SYSTEMS["residual MLP"], contest, config, rows, None).inside, network)
+
+
 def test_networks_may_loop_more_often_than_the_lattice() -> None:
     """Where it needs two steps, a convolution would not even see the whole face."""
     contest = CONTESTS["delivery"]
@@ -403,5 +436,5 @@ def test_networks_may_loop_more_often_than_the_lattice() -> None:
 def test_systems_that_need_one_size_stay_away_from_several() -> None:
     apart = [name for name, system in SYSTEMS.items() if not system.fits(CONTESTS["maze"], equal_widths=False)]
     assert apart == ["input itself", "Procrustes", "linear"]
-    alike = PairData("one", make_task("rotation", 8, 8).train, *[make_task("rotation", 8, 8).test] * 2)
-    assert SYSTEMS["input itself"].fits(CONTESTS["rotation"], alike.train.inputs.shape == alike.train.targets.shape)
+    assert SYSTEMS["input itself"].fits(CONTESTS["rotation"], equal_widths=True)
+    assert not SYSTEMS["input itself"].fits(CONTESTS["rotation"], equal_widths=False)

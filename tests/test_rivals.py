@@ -184,6 +184,16 @@ def test_a_prelude_of_the_same_inputs_is_more_steps(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LOOPS)
+def test_a_prelude_enters_through_the_faces(name: str) -> None:
+    width, rows = SETTINGS.energy_dim, torch.randn(2, 64)
+    model = InFaces(LOOPS[name](width, width, 16), EmbeddingMapper(SETTINGS))
+    with torch.no_grad():
+        longer = model(rows, Course(SETTINGS.sites, 7))[-1]
+        waited = model(rows, Course(SETTINGS.sites, 4, prelude=Prelude(3, rows)))[-1]
+    torch.testing.assert_close(waited, longer, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", LOOPS)
 def test_a_prelude_has_no_gradient_and_recall_has_one(name: str) -> None:
     model: Looped = LOOPS[name](CELL_IN, CELL_OUT, 16)
     first, inputs = cells(1, seed=1).requires_grad_(), cells(1).requires_grad_()

@@ -14,10 +14,12 @@ from typing import Any
 
 import torch
 
-from benchmarks.common import one_size, parser_for, publish, write_tables
+from benchmarks.common import parser_for, publish, write_tables
+from benchmarks.learning.matching import count_parameters
 from energy_flow.config import PRESETS, Box, create_config
 from energy_flow.core import create_processor
 from energy_flow.data import TASKS, load_data, make_split
+from energy_flow.data.pairs import one_size
 from energy_flow.data.sources import settings_with_room
 from energy_flow.training import EnergyTrainer
 
@@ -36,13 +38,13 @@ def measure(task: str, seed: int) -> tuple[dict[str, Any], list[list[Any]]]:
     trainer.fit(data)
     run = {
         "seed": seed,
-        "parameters": sum(weight.numel() for weight in processor.parameters()),
+        "parameters": count_parameters(processor),
         "seconds": round(time.perf_counter() - started),
         "processor seconds": round(time.process_time() - busy),
     }
     rows = []
     for side, steps, count in TRIALS[task]:
-        pairs = one_size(make_split(task, "test", count, 0, [(side, side)]))
+        pairs = one_size(task, make_split(task, "test", count, 0, [(side, side)]))
         outputs = trainer.predict(pairs.inputs, Box(side, side, steps + 1))
         right = TASKS[task].score(pairs.inputs[:], outputs, pairs.targets[:], pairs.face)
         rows.append([side, steps, count, round(right, 4)])
@@ -61,7 +63,7 @@ def main() -> None:
     runs, tables = zip(*(measure(options.task, seed) for seed in options.seeds), strict=True)
     columns = ["side", "steps", "rows", *(f"seed {run['seed']}" for run in runs)]
     rows = [[*lines[0][:3], *(line[3] for line in lines)] for lines in zip(*tables, strict=True)]
-    title = f"{options.task}: {TASKS[options.task].metric_name} right, of {runs[0]['parameters']} parameters"
+    title = f"{options.task}: {TASKS[options.task].metric_name} right, with {runs[0]['parameters']} parameters"
     path = options.results / f"any_box_{options.task}.json"
     publish(path, title, columns, rows, runs=list(runs))
     write_tables(path, title, columns, rows, **{f"seed {run['seed']}": f"{run['seconds']} s" for run in runs})

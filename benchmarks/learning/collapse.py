@@ -15,10 +15,11 @@ from typing import Any
 
 import torch
 
-from benchmarks.common import one_size, parser_for, publish, write_tables
+from benchmarks.common import parser_for, publish, write_tables
 from energy_flow.config import EnergyConfig, create_config
 from energy_flow.core import create_processor
 from energy_flow.data import make_task
+from energy_flow.data.pairs import one_size
 from energy_flow.data.sources import data_settings
 from energy_flow.training import EnergyTrainer, NonFiniteError
 
@@ -84,7 +85,7 @@ def main() -> None:
         except NonFiniteError:
             finite = False
         with torch.no_grad():
-            stats = processor.eval().run(one_size(data.test).inputs[:]).stats
+            stats = processor.eval().run(one_size(TASK, data.test).inputs[:]).stats
         what = f"{config.mover}, {config.energy_rule}, {config.mapping}, {config.learning_rate:g}"
         coverage = float(stats.coverage.mean())
         rows.append([number, what, coverage, finite, round(time.perf_counter() - started, 1)])

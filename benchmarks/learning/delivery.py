@@ -1,4 +1,4 @@
-"""Do routes carry content? A lattice that must carry every block to its place, its routes taken away, and replayed.
+"""Do routes carry content? A lattice that must carry every block to its place, with its own routes, others, and none.
 
 With tied faces a block enters at its own site and leaves at the site where its flow arrives; with the energy kept as it
 was launched (`energy_rule = kept`), moving is the only way. Printed per seed: R2 of the outputs; the share of the flows
@@ -17,10 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.common import one_size, parser_for, publish, write_tables
-from energy_flow.config import PRESETS, EnergyConfig, create_config
+from benchmarks.common import parser_for, publish, write_tables
+from benchmarks.learning.matching import count_parameters
+from energy_flow.config import PRESETS, EnergyConfig
 from energy_flow.core import Aimed, FlowProcessor, create_processor
-from energy_flow.data import TASKS, PairData, PairSet, Sizes, make_task
+from energy_flow.data import TASKS, PairSet, Sizes, make_task
+from energy_flow.data.pairs import one_size
 from energy_flow.data.sources import settings_with_room
 from energy_flow.data.tasks import delivery_sites
 from energy_flow.training import EnergyTrainer
@@ -37,13 +39,6 @@ LARGE = {  # a table of 64 places and 16 orders asks for more of the neuron
     "aim_entropy": 0.2,
     "aim_entropy_until": 0.7,
 }
-
-
-def config_of(data: PairData, orders: int, seed: int, **changes: Any) -> EnergyConfig:
-    """The preset `pointer`, larger where the task is."""
-    large = LARGE if orders > 4 else {}
-    fields = settings_with_room(PRESETS["pointer"], data)
-    return create_config("pointer", **(fields | large | {"seed": seed} | changes))
 
 
 def judge(processor: FlowProcessor, test: PairSet, sites: Tensor) -> dict[str, float]:
@@ -98,11 +93,12 @@ def _replay(place: Tensor, processor: FlowProcessor) -> Any:
 
 def measure(side: int, orders: int, steps: int, seed: int) -> dict[str, Any]:
     """Train with the pointer and with frozen moves, and judge both."""
-    batch = config_of(make_task("delivery", 2, 2, 0, Sizes.one((side, side)), {"orders": orders}), orders, 0).batch_size
-    data = make_task("delivery", steps * batch, TEST_ROWS, seed, Sizes.one((side, side)), {"orders": orders})
-    test = one_size(data.test)
+    preset = PRESETS["pointer"] | (LARGE if orders > 4 else {})
+    rows = steps * preset["batch_size"]
+    data = make_task("delivery", rows, TEST_ROWS, seed, Sizes.one((side, side)), {"orders": orders})
+    test = one_size(data.name, data.test)
     sites = delivery_sites(test.inputs[:], seed, orders)
-    config = config_of(data, orders, seed)
+    config = EnergyConfig.from_dict(preset | settings_with_room(preset, data) | {"seed": seed})
     processor = create_processor(config)
     started = time.perf_counter()
     EnergyTrainer(processor, config).fit(data)
@@ -113,7 +109,7 @@ def measure(side: int, orders: int, steps: int, seed: int) -> dict[str, Any]:
     frozen_r2 = TASKS["delivery"].metric(frozen.eval()(test.inputs[:]).detach(), test.targets[:])
     return {
         "seed": seed,
-        "parameters": sum(weight.numel() for weight in processor.parameters()),
+        "parameters": count_parameters(processor),
         "seconds": round(seconds, 1),
         **{name: round(value, 4) for name, value in judge(processor, test, sites).items()},
         "R2, frozen moves": round(frozen_r2, 4),

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.common import one_size
 from benchmarks.learning.synthetic_tasks import BATCH, CONFIG
 from energy_flow import EnergyConfig, EnergyTrainer, FlowProcessor, create_processor
 from energy_flow.data import TASKS, make_task
+from energy_flow.data.pairs import one_size
 from energy_flow.data.sources import data_settings
 from energy_flow.viz import draw_flows
 
@@ -26,7 +26,7 @@ def train(steps: int) -> tuple[FlowProcessor, torch.Tensor, float]:
     config = EnergyConfig.from_dict(CONFIG | data_settings(data))
     trainer = EnergyTrainer(create_processor(config), config)
     trainer.fit(data, epochs=1)
-    test = one_size(data.test)
+    test = one_size(TASK, data.test)
     score = TASKS[TASK].metric(trainer.predict(test.inputs), test.targets[:])
     return trainer.processor, test.inputs[:1], score
 

@@ -13,12 +13,13 @@ from typing import Any
 
 import torch
 
-from benchmarks.common import one_size, parser_for, publish
+from benchmarks.common import parser_for, publish
 from benchmarks.learning.rivals import identity_linear
 from benchmarks.learning.training import predict, train
 from energy_flow.config import create_tiny_config
 from energy_flow.core import create_processor
 from energy_flow.data import PairData, load_shipped
+from energy_flow.data.pairs import one_size
 from energy_flow.training import EnergyTrainer, Judge
 
 FIGURES = ("cosine", "centred_cosine", "median_rank", "acc_1", "acc_10", "acc_100")
@@ -26,7 +27,7 @@ FIGURES = ("cosine", "centred_cosine", "median_rank", "acc_1", "acc_10", "acc_10
 
 def row(name: str, seed: str, outputs: torch.Tensor, data: PairData, seconds: float) -> list[Any]:
     judge = Judge(data.bank)
-    test = one_size(data.test)
+    test = one_size(data.name, data.test)
     metrics, bounds = judge.measure(outputs, test).to_dict(), judge.confidence_intervals(outputs, test)
     cells = [f"{metrics[one]:.4g} ({bounds[one][0]:.3g}-{bounds[one][1]:.3g})" for one in FIGURES]
     return [name, seed, *cells, round(seconds, 1)]
@@ -37,7 +38,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     arguments = parser.parse_args()
     data = load_shipped()
-    test = one_size(data.test)
+    test = one_size(data.name, data.test)
     rows = [row("input itself", "-", test.inputs[:], data, 0.0)]
     for seed in arguments.seeds:
         config = create_tiny_config(seed=seed, warmup_steps=100)

@@ -13,11 +13,12 @@ from typing import Any
 
 import torch
 
-from benchmarks.common import one_size, parser_for, publish
+from benchmarks.common import parser_for, publish
 from benchmarks.learning.rivals import ridge
 from energy_flow.config import EnergyConfig
 from energy_flow.core import create_processor
 from energy_flow.data import TASKS, make_task
+from energy_flow.data.pairs import one_size
 from energy_flow.data.sources import data_settings
 from energy_flow.training import EnergyTrainer
 from energy_flow.training.run.observers import Example, Figures
@@ -74,7 +75,7 @@ class Watch:
 def run(name: str, seed: int, steps: int) -> list[Any]:
     data, task = make_task(name, steps * BATCH, seed=seed), TASKS[name]
     config = EnergyConfig.from_dict(CONFIG | data_settings(data) | {"seed": seed})
-    test = one_size(data.test)
+    learned, validation, test = (one_size(name, part) for part in (data.train, data.validation, data.test))
     processor, watch = create_processor(config), Watch()
     trainer = EnergyTrainer(processor, config, observers=[watch])
     started = time.perf_counter()
@@ -82,7 +83,7 @@ def run(name: str, seed: int, steps: int) -> list[Any]:
     seconds = (time.perf_counter() - started) / steps
     score = task.metric(trainer.predict(test.inputs), test.targets[:])
     parameters = sum(weight.numel() for weight in processor.parameters())
-    linear = task.metric(ridge(one_size(data.train), one_size(data.validation), test.inputs[:]), test.targets[:])
+    linear = task.metric(ridge(learned, validation, test.inputs[:]), test.targets[:])
     figures = [score, linear, parameters, min(watch.coverage), watch.last["path_length"], seconds]
     return [name, seed, task.metric_name, *figures]
 

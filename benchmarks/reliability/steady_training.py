@@ -12,10 +12,11 @@ import statistics
 import time
 from dataclasses import dataclass, field
 
-from benchmarks.common import one_size, parser_for, publish
+from benchmarks.common import parser_for, publish
 from energy_flow.config import EnergyConfig, create_config
 from energy_flow.core import FlowProcessor, create_processor
 from energy_flow.data import load_shipped
+from energy_flow.data.pairs import one_size
 from energy_flow.training.losses import total_loss
 from energy_flow.training.optimizers import create_optimizer
 from energy_flow.utils import DeviceManager, batch_slices, epoch_order
@@ -38,7 +39,7 @@ class Record:
 def train(config: EnergyConfig, steps: int) -> tuple[FlowProcessor, Record]:
     data, record, devices = load_shipped(), Record(), DeviceManager("cpu", "float32")
     processor = create_processor(config)
-    pairs = one_size(data.train)
+    pairs = one_size(data.name, data.train)
     processor.mapper.calibrate(pairs.inputs, pairs.targets)
     optimizer = create_optimizer(processor, config)
     order = epoch_order(len(pairs), 0, 1)

@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.common import one_size, parser_for, publish, spread
+from benchmarks.common import parser_for, publish, spread
 from energy_flow.data.pair_folder import load_pair_folder
+from energy_flow.data.pairs import one_size
 from energy_flow.text import ApproximateTexts, NearestTexts
 from energy_flow.text.decoder import DECIMALS
 
@@ -48,7 +49,7 @@ def load(folder: Path | None, texts: int, queries: int) -> tuple[Tensor, Tensor]
     data = load_pair_folder(folder)
     if data.bank is None:
         raise SystemExit(f"{folder} has no bank of texts; give a set of texts")
-    return data.bank.embeddings[:], one_size(data.train).inputs[:queries]
+    return data.bank.embeddings[:], one_size(data.name, data.train).inputs[:queries]
 
 
 def main() -> None:

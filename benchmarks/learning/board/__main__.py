@@ -3,6 +3,7 @@
 Every system sees the same rows in the same batches, with the same loss, read-outs along the way, preludes, optimizer,
 decay, average and schedule, each with its own peak learning rate. It is the one of least validation loss: tuned on a
 third of the steps, checked against half and twice of it on whole runs, and never at the edge of what was tried.
+Where rows differ in size, ridge and the MLPs see the 5 x 5 cells around each cell, and whole rows elsewhere.
 Networks have as many parameters as the lattice (within 5 %), or as many FLOPs a row where their name says so; work is
 that of the products, at the lattice's own face. Scores are of the test rows; intervals are 95 %, over seeds and rows
 together; one of no width, where every row of every seed is right or wrong, says nothing. Seconds are those of training
@@ -79,6 +80,7 @@ def main() -> None:
         f"{name}, {headline(CONTESTS[name].task)}; configuration {fingerprint(arena.config)}, {len(runs.finished)} runs"
     )
     title += f", of {', '.join(sorted({run.get('commit') or 'no commit' for run in runs.finished.values()}))}"
+    title += "; ridge and MLPs see 5 x 5 cells" if CONTESTS[name].sized else ""
     title += f"; cut, {len(left)} or more to go: --resume" if left else ""
     path = arguments.results / f"board_{label}.json"
     publish(

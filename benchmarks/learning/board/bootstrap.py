@@ -18,13 +18,11 @@ DRAWS = 2000
 Losses = Mapping[str, tuple[Tensor, Tensor]]  # of each system: (K, N) what is lost in a row, and what there is to lose
 
 
-def scores(lost: Tensor, total: Tensor) -> Tensor:
-    """(K,) of every seed: 1 - lost / total over all rows, which is a share of hits, or R2."""
-    return 1 - lost.sum(1) / total.sum(1)
-
-
 def resampled(losses: Losses, draws: int = DRAWS) -> dict[str, Tensor]:
-    """(D,) for each system: the mean score of the drawn seeds on the drawn rows."""
+    """(D,) for each system: the mean score of the drawn seeds on the drawn rows.
+
+    A score is 1 - lost / total over rows, which is a share of hits, or R2.
+    """
     rows = next(iter(losses.values()))[0].shape[1]
     random = torch.Generator().manual_seed(0)
     drawn = torch.randint(rows, (draws, rows), generator=random)

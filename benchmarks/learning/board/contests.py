@@ -112,7 +112,6 @@ CONTESTS: dict[str, Contest] = {
     "flood": Contest(
         "flood",
         grid(64),
-        1000,
         trials=(*square(400, 8, 12, 16), *square(100, 24), *square(24, 48)),
         validation_rows=400,
         train_faces=((8, 8),),

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from benchmarks.common import commit, fingerprint, machine, one_size
+from benchmarks.common import commit, fingerprint, machine
 from benchmarks.learning.board.contests import CONTESTS, Contest, Trial
 from benchmarks.learning.board.judging import losses_of
 from benchmarks.learning.board.plan import Effort, Job
@@ -27,7 +27,7 @@ from benchmarks.learning.training import course_of, predict, train, validation_l
 from energy_flow.config import Box, EnergyConfig
 from energy_flow.core import create_processor
 from energy_flow.data import TASKS, PairData, PairSet, TextBank, load_data, make_split
-from energy_flow.data.pairs import Pairs, Size, pairs_of, parts_of
+from energy_flow.data.pairs import Pairs, Size, one_size, pairs_of, parts_of
 from energy_flow.data.sources import data_settings
 from energy_flow.training import EnergyTrainer, Judge
 from energy_flow.training.batches import batch_count, box_of
@@ -81,7 +81,7 @@ def arena_of(name: str, source: str, rows_part: float) -> Arena:
     if contest.task is None:
         data = load_data(source)
         config = EnergyConfig.from_dict({**contest.recipe, **data_settings(data)})
-        train_pairs, validation, test = (one_size(part) for part in (data.train, data.validation, data.test))
+        train_pairs, validation, test = (one_size(name, part) for part in (data.train, data.validation, data.test))
         (trial,) = contest.trials
         kept = torch.arange(max(FEWEST_ROWS, int(rows_part * len(test))))
         return Arena(train_pairs, validation, {trial.name: (trial, test.subset(kept))}, data.bank, config)
@@ -96,7 +96,7 @@ def arena_of(name: str, source: str, rows_part: float) -> Arena:
     trials = {
         trial.name: (
             trial,
-            one_size(draw(trial.split, _fewer(trial.rows, rows_part), (trial.face,) if trial.face else ())),
+            one_size(trial.name, draw(trial.split, _fewer(trial.rows, rows_part), (trial.face,) if trial.face else ())),
         )
         for trial in contest.trials
     }
@@ -209,7 +209,7 @@ def solve(contest: Contest, arena: Arena, job: Job) -> Trained:
             2.0 * product * config.num_sites,
             seconds,
         )
-    train_pairs, validation = one_size(arena.train), one_size(arena.validation)
+    train_pairs, validation = one_size(job.system, arena.train), one_size(job.system, arena.validation)
     solutions: dict[str, Callable[[Tensor], Tensor]] = {
         "input itself": lambda rows: rows,
         "ridge": lambda rows: ridge(train_pairs, validation, rows),
