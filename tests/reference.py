@@ -80,13 +80,17 @@ class Reference:
         config, weights = self.config, self.weights
         total = self.columns * self.rows * config.energy_dim
         gain = math.sqrt(total / config.input_embedding_dim)
-        scaled = embedding / weights["mapper.input_rms"]
-        if config.mapping == "tied":
-            width = config.input_embedding_dim // (self.columns * self.rows)
-            chunks = [scaled[start : start + width] for start in range(0, len(scaled), width)]
-            energies = torch.cat([weights["mapper.input_weight"] @ chunk for chunk in chunks]) * gain
-        else:
-            energies = weights["mapper.input_weight"] @ scaled * gain
+        tied = config.mapping == "tied"
+        width = config.input_embedding_dim // (self.columns * self.rows) if tied else config.input_embedding_dim
+        parts = []
+        for start in range(0, len(embedding), width):
+            piece = embedding[start : start + width]
+            if config.center_inputs:
+                piece = (piece - weights["mapper.input_mean"]) / weights["mapper.input_rms"]
+                parts.append((weights["mapper.input_weight"] @ piece + weights["mapper.input_offset"]) * gain)
+            else:
+                parts.append(weights["mapper.input_weight"] @ (piece / weights["mapper.input_rms"]) * gain)
+        energies = torch.cat(parts)
         flows = []
         self.entered = energies.reshape(self.rows * self.columns, config.energy_dim)
         for row in range(self.rows):

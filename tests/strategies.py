@@ -52,6 +52,9 @@ def build_model(config: EnergyConfig, seed: int, dtype: torch.dtype = torch.floa
         moves = slice(2 * channels, 2 * channels + processor.carrier.mover.width)
         processor.carrier.heads.weight[moves] *= 10  # moves of several sites
         processor.mapper.input_rms.fill_(1.0)
+        if config.center_inputs:
+            mean = processor.mapper.input_mean
+            mean += torch.randn(mean.shape, generator=generator, dtype=torch.float64).to(dtype)
         processor.mapper.output_rms.fill_(1.0)
     return processor
 
@@ -74,6 +77,7 @@ def configs(draw: st.DrawFn, deepest: int = 6) -> EnergyConfig:
         output_embedding_dim=width_out,
         energy_dim=draw(st.integers(2, 3)),
         mapping=mapping,
+        center_inputs=draw(st.booleans()),
         max_active_flows=num_sites + draw(st.integers(0, 6)),
         energy_threshold=energy_threshold,
         spawn_threshold=energy_threshold + draw(st.sampled_from([0.05, 0.3, 0.8])),

@@ -14,8 +14,9 @@ from torch._dynamo.utils import counters
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from energy_flow.config import create_config
+from energy_flow.config import Box, create_config
 from energy_flow.core import Execution, create_processor
+from energy_flow.core.execution import dense, executor
 from energy_flow.core.execution.cost import kept_bytes
 from energy_flow.core.execution.dense import compiled_update
 from energy_flow.training import EnergyTrainer
@@ -25,6 +26,7 @@ from energy_flow.utils.device_manager import MemoryReport
 
 from . import test_laws, test_reference
 from .strategies import build_model, cases
+from .test_any_box import GRID
 from .test_laws import BUSY
 from .test_training import SMALL, data
 
@@ -251,3 +253,65 @@ def test_kept_bytes_are_what_is_kept(checkpointed: bool) -> None:
 def test_an_execution_is_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         Execution().compiled = True
+
+
+def test_the_compiler_never_sees_as_many_rows_as_a_weight_has(monkeypatch) -> None:
+    """On a card it makes such a number of rows a constant, and then refuses it, since rows were said to vary."""
+    seen: list[int] = []
+
+    def watched(graphed: bool):
+        def update(neuron, carrier, weights, features, energy, place, hidden):
+            seen.append(features.shape[0])
+            return dense.plain_update(neuron, carrier, weights, features, energy, place, hidden)
+
+        return update
+
+    monkeypatch.setattr(executor, "compiled_update", watched)
+    processor = build_model(BUSY.replace(neuron_hidden_dim=36, carrier_hidden_size=18), 2)
+    sizes = {36, 18, 54}  # the neuron's, the carrier's, and its gates
+    for bucket in (1, 18):
+        processor.execute(Execution(compiled=True, row_bucket=bucket))
+        for batch in (3, 6, 9):
+            inputs = torch.randn(batch, 12, dtype=torch.float64)
+            result = processor.run(inputs).output
+            assert not sizes & set(seen)
+            processor.execute(Execution())
+            torch.testing.assert_close(result, processor.run(inputs).output)
+            processor.execute(Execution(compiled=True, row_bucket=bucket))
+    assert min(seen) >= 8
+
+
+@pytest.mark.slow
+@needs_compiler
+@compiling
+def test_boxes_of_many_depths_share_what_is_compiled() -> None:
+    processor = build_model(GRID, 2)
+    processor.execute(Execution(compiled=True))
+    inputs = torch.randn(2, 12, dtype=torch.float64)
+    before = counters["stats"]["unique_graphs"]
+    for depth in range(5, 15):
+        processor.run(inputs, box=Box(3, 2, depth)).output.sum().backward()
+    assert 0 < counters["stats"]["unique_graphs"] - before <= 4
+
+
+@needs_compiler
+@compiling
+def test_a_compiler_that_fails_ends_no_run_under_auto(monkeypatch, caplog) -> None:
+    def refuse(graphed: bool):
+        raise torch._dynamo.exc.FailOnRecompileLimitHit("too many forms\nand a long story")
+
+    monkeypatch.setattr(dense, "compiled_update", refuse)
+    monkeypatch.setattr(dense.while_it_compiles, "failed", False)
+    results = []
+    for execution in (Execution(), Execution(compiled=True, may_fall_back=True)):
+        processor = build_model(BUSY, 2)
+        processor.execute(execution)
+        results.append(processor.run(torch.ones(3, 12, dtype=torch.float64)).output)
+    torch.testing.assert_close(results[1], results[0])
+    assert [record.getMessage() for record in caplog.records] == [
+        "torch.compile failed, the run goes on without it (compile = off is silent): too many forms"
+    ]
+    monkeypatch.setattr(executor, "compiled_update", refuse)
+    processor.execute(Execution(compiled=True))
+    with pytest.raises(torch._dynamo.exc.FailOnRecompileLimitHit):
+        processor.run(torch.ones(3, 12, dtype=torch.float64))

@@ -5,10 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from energy_flow.config import create_config
+from energy_flow.config import PRESETS, create_config
 from energy_flow.core import Execution
 from energy_flow.core.execution import executor
+from energy_flow.core.execution.dense import while_it_compiles
 from energy_flow.core.execution.entry import numbers_of
+from energy_flow.data import PairData, load_data
+from energy_flow.data.pairs import pairs_of, parts_of
+from energy_flow.data.sources import settings_with_room
 from energy_flow.training import EnergyTrainer
 from energy_flow.utils import DeviceManager
 
@@ -16,7 +20,13 @@ from .strategies import build_model
 from .test_laws import BUSY
 from .test_training import SMALL, create_processor, data
 
-pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")]
+SPLITS = ("train", "validation", "test")
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.filterwarnings("ignore"),  # torch's own, while it compiles and counts waits
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA"),
+]
 
 
 def test_cuda_equals_cpu_in_float64() -> None:
@@ -41,7 +51,6 @@ EXECUTIONS = {
 }
 
 
-@pytest.mark.filterwarnings("ignore")  # torch's own, while it compiles
 @pytest.mark.parametrize("name", EXECUTIONS)
 def test_cuda_runs_fast_paths_as_the_plain_one(name: str) -> None:
     """Three runs each, so that what a graph replays is not what it has recorded."""
@@ -80,8 +89,8 @@ def test_a_step_waits_once_for_the_device() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(executor, "numbers_of", counted)
         flows, steps = processor.launch(inputs), 0
-        torch.cuda.set_sync_debug_mode("error")
         try:
+            torch.cuda.set_sync_debug_mode("error")
             while flows.size:
                 flows, steps = processor.step(flows).flows, steps + 1
         finally:
@@ -114,3 +123,17 @@ def test_cuda_trains_in_bfloat16() -> None:
     result = trainer.fit(data())
     assert result.epochs[-1].train_loss < result.epochs[0].train_loss
     assert trainer.devices.memory().peak > 0
+
+
+@pytest.mark.parametrize(("preset", "task"), [("grid", "maze"), ("pointer", "delivery"), ("exchange", "sudoku-6")])
+def test_a_run_on_a_card_reaches_its_end_and_is_judged(preset: str, task: str) -> None:
+    """Compiled, over boxes of several sizes where the task has them, with a validation in the middle."""
+    data = load_data(task)
+    short = {part: pairs_of([one.subset(torch.arange(64)) for one in parts_of(getattr(data, part))]) for part in SPLITS}
+    data = PairData(task, **short, task=task)
+    config = create_config(preset, **settings_with_room(PRESETS[preset], data), batch_size=16, epochs=3)
+    trainer = EnergyTrainer(create_processor(config), config, devices=DeviceManager("cuda"))
+    result = trainer.fit(data)
+    assert trainer.processor.execution.compiled
+    assert not while_it_compiles.failed
+    assert result.epochs[-1].train_loss < result.epochs[0].train_loss

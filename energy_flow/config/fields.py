@@ -53,6 +53,8 @@ class EnergyFields:
     mapping: str = "local"
     """The faces: local (each site gets its own chunk of the embedding), mixed (a random view of the whole), tied (its
     own chunk, through one pair of matrices that all sites share), or a face of your own."""
+    center_inputs: bool = False
+    """Take the inputs' measured mean off what enters, and add a learned offset to the energies of the sites."""
     energy_rule: str = "gated"
     """How a step changes the energy: gated (a gate's share of it, and what the carrier adds), column (it relaxes to
     what entered where the flow stands, changed by the carrier), origin (to what it was launched with), or your own."""

@@ -35,6 +35,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "mapping": "tied",
         "energy_dim": 32,
         "output_scale": 6.0,
+        "center_inputs": True,
         "energy_rule": "column",
         "coast": 0.03,
         "energy_threshold": 0.0,

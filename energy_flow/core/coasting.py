@@ -47,5 +47,5 @@ class Coasting:
         else:
             marks = changed.view(-1, 1, rows, columns).to(before.dtype)
             near = F.max_pool2d(marks, 3, stride=1, padding=1).flatten(1) > 0
-        arrives = flows.position[:, 2] + self._lattice.config.initial_jump >= self._lattice.config.lattice_depth - 1
+        arrives = flows.position[:, 2] + self._lattice.stride >= self._lattice.config.lattice_depth - 1
         return state, arrives | near.flatten().index_select(0, flows.sample * rows * columns + state.site)

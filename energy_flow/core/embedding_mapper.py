@@ -6,7 +6,7 @@ Shapes: `B` samples, `E` embedding width, `S` sites, `C` energy channels.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import torch
@@ -32,7 +32,10 @@ class Matrix(Protocol):
 
 
 class EmbeddingMapper(nn.Module):
-    """Two linear maps without bias: the input embedding to the sites' energies, the sites' energies to the output.
+    """Two linear maps: the input embedding to the sites' energies, the sites' energies to the output.
+
+    They have no bias, unless `config.center_inputs` says that the inputs' measured mean is taken off what enters and a
+    learned offset, zero at the start, is added to the energies.
 
     Both start as isometries, the second as the transpose of the first, scaled by the embeddings' own size so that
     the mean level of the sites is 1. Until `calibrate` measured that size, embeddings of unit length are expected.
@@ -42,6 +45,8 @@ class EmbeddingMapper(nn.Module):
     input_rms: Tensor
     output_rms: Tensor
     calibrated: Tensor
+    input_mean: Tensor
+    input_offset: nn.Parameter
 
     def __init__(self, config: EnergyConfig) -> None:
         super().__init__()
@@ -55,12 +60,17 @@ class EmbeddingMapper(nn.Module):
         self.register_buffer("input_rms", torch.tensor(1 / math.sqrt(width_in)))
         self.register_buffer("output_rms", torch.tensor(1 / math.sqrt(width_out)))
         self.register_buffer("calibrated", torch.tensor(0.0))  # a number, so that it can be averaged with the weights
+        if config.center_inputs:
+            self.register_buffer("input_mean", torch.zeros(start[0].shape[1]))  # (E in,), tied (c in,)
+            self.input_offset = nn.Parameter(torch.zeros(start[0].shape[0]), requires_grad=config.learn_faces)
         energies = config.num_sites * config.energy_dim
         self._input_gain = math.sqrt(energies / width_in)
         self._output_gain = config.output_scale * math.sqrt(width_out / energies)  # tied: the same for any S
 
     def calibrate(self, inputs: Matrix | list[Matrix], targets: Matrix | list[Matrix]) -> None:
-        """Measure the RMS of the embeddings that the faces will see; the measure is part of the state dict.
+        """Measure the RMS of the embeddings that the faces will see, about their mean where inputs are centred.
+
+        The measures are part of the state dict.
 
         Args:
             inputs: (N, E in), in memory or read in slices; or a list of such, of different widths.
@@ -69,19 +79,29 @@ class EmbeddingMapper(nn.Module):
         Raises:
             ValueError: all rows are zero, so there is no size to measure.
         """
-        for name, rows, buffer in (("inputs", inputs, self.input_rms), ("targets", targets, self.output_rms)):
-            rms = _rms(rows if isinstance(rows, list) else [rows])
+        parts = inputs if isinstance(inputs, list) else [inputs]
+        if self.config.center_inputs:
+            self.input_mean.copy_(_mean(parts, len(self.input_mean)))
+            input_rms = _rms(parts, self.input_mean)
+        else:
+            input_rms = _rms(parts)
+        output_rms = _rms(targets if isinstance(targets, list) else [targets])
+        for name, rms, buffer in (("inputs", input_rms, self.input_rms), ("targets", output_rms, self.output_rms)):
             if rms == 0:
-                raise ValueError(f"{name} holds only zeros; the faces need rows with a size")
+                only = "equal rows" if name == "inputs" and self.config.center_inputs else "zeros"
+                raise ValueError(f"{name} holds only {only}; the faces need rows with a size")
             buffer.fill_(rms)
         self.calibrated.fill_(1.0)
 
     def to_sites(self, embeddings: Tensor) -> Tensor:
         """(B, E in) embeddings to (B, S, C) energies of the sites; tied faces take any number of sites."""
         with torch.autocast(embeddings.device.type, enabled=False):
-            rows = embeddings / self.input_rms
-            rows = rows.view(-1, self.input_weight.shape[1]) if self.tied else rows
-            energies = F.linear(rows, self.input_weight) * self._input_gain
+            rows = embeddings.view(-1, self.input_weight.shape[1]) if self.tied else embeddings
+            if self.config.center_inputs:
+                rows = (rows - self.input_mean) / self.input_rms
+                energies = F.linear(rows, self.input_weight, self.input_offset) * self._input_gain
+            else:
+                energies = F.linear(rows / self.input_rms, self.input_weight) * self._input_gain
         return energies.view(embeddings.shape[0], -1, self.config.energy_dim)
 
     def to_embedding(self, energies: Tensor) -> Tensor:
@@ -92,10 +112,22 @@ class EmbeddingMapper(nn.Module):
         return outputs.view(energies.shape[0], -1)
 
 
-def _rms(matrices: Sequence[Matrix]) -> float:
-    sums = [
-        float(rows[start : start + CHUNK].detach().double().square().sum())
-        for rows in matrices
-        for start in range(0, len(rows), CHUNK)
-    ]
+def _mean(matrices: Sequence[Matrix], width: int) -> Tensor:
+    """(width,) the mean of all rows, cut into pieces of `width` numbers, float64."""
+    parts = [rows.double().view(-1, width).sum(0) for rows in _chunks(matrices)]
+    return torch.stack(parts).sum(0) / (sum(len(rows) * rows.shape[1] for rows in matrices) // width)
+
+
+def _rms(matrices: Sequence[Matrix], mean: Tensor | None = None) -> float:
+    """The size of a number, about `mean` where there is one, over all rows cut into pieces of its length."""
+    sums = []
+    for rows in _chunks(matrices):
+        numbers = rows.double() if mean is None else rows.double().view(-1, len(mean)) - mean.to(rows.device).double()
+        sums.append(float(numbers.square().sum()))
     return math.sqrt(math.fsum(sums) / sum(len(rows) * rows.shape[1] for rows in matrices))
+
+
+def _chunks(matrices: Sequence[Matrix]) -> Iterator[Tensor]:
+    for rows in matrices:
+        for start in range(0, len(rows), CHUNK):
+            yield rows[start : start + CHUNK].detach()

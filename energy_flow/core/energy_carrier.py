@@ -109,22 +109,25 @@ class EnergyCarrier(nn.Module):
         shares = torch.sigmoid(split) / (self.config.max_children + 1)
         moved = self.mover(move, place)
         position, aim = moved if isinstance(moved, Aimed) else (moved, None)
-        return self.output_of(energy_value, position, shares)._replace(aim=aim)
+        return self.output_of(energy_value, position, shares, aim)
 
-    def output_of(self, energy_value: Tensor, next_position: Tensor, shares: Tensor) -> CarrierOutput:
+    def output_of(
+        self, energy_value: Tensor, next_position: Tensor, shares: Tensor, aim: Tensor | None = None
+    ) -> CarrierOutput:
         """The structured output: what each child would take along, and whether it may start.
 
         Args:
             energy_value: (F, C) after the step.
             next_position: (F, 3) cells.
             shares: (F, K) of energy and mass, for each child.
+            aim: (F, S) what each flow would give to every site, where the mover says it.
         """
         if not self.config.can_split:
             nothing = energy_value.detach().new_empty(shares.shape[0], 0, energy_value.shape[1])
-            return CarrierOutput(energy_value, next_position, nothing, shares, shares.detach())
+            return CarrierOutput(energy_value, next_position, nothing, shares, shares.detach(), aim)
         spawn_energies = shares.unsqueeze(2) * energy_value.unsqueeze(1)
         levels = self._spawn_levels(energy_value, spawn_energies)
-        return CarrierOutput(energy_value, next_position, spawn_energies, shares, levels)
+        return CarrierOutput(energy_value, next_position, spawn_energies, shares, levels, aim)
 
     def can_spawn(self, energy_level: Tensor) -> Tensor:
         """(F,) levels to (F,) bool: strong enough to start children."""

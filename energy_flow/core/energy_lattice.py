@@ -25,6 +25,7 @@ class EnergyLattice(nn.Module):
     def __init__(self, config: EnergyConfig) -> None:
         super().__init__()
         self.config = config
+        self.stride = config.initial_jump  # cells, of an untrained path; the compiler must not see what it follows from
         columns, rows = config.sites
         extent = [config.lattice_width, config.lattice_height, config.lattice_depth]
         nodes_x, nodes_y = site_nodes(config.lattice_width, columns), site_nodes(config.lattice_height, rows)

@@ -117,14 +117,14 @@ class PointerMover(Mover):
         with torch.autocast(position.device.type, enabled=False):  # bfloat16 has no digits for places beyond 256 cells
             aim = torch.softmax(scale * head.to(position.dtype) @ keys.t(), dim=1)
             middle = aim @ nodes
-        ahead = position[:, 2:] + lattice.config.initial_jump
-        arrives = ahead >= lattice.config.lattice_depth - 1
+        ahead = position[:, 2:] + lattice.stride
+        arrives = ahead >= lattice.last.like(position)[2]
         across = torch.where(arrives, middle, position[:, :2])
         return Aimed(torch.cat((across, ahead), dim=1), aim)
 
 
 def stride_of(wish: Tensor, place: Place, max_jump: int | None) -> Tensor:
     """(F, 1) to cells along z: more than 1, at most `max_jump`, and at 0 the stride of an untrained path."""
-    shortest = max(place.lattice.config.initial_jump - 1.0, SHORTEST_STRIDE)
+    shortest = max(place.lattice.stride - 1.0, SHORTEST_STRIDE)
     stride = 1 + F.softplus(wish + math.log(math.expm1(shortest)))  # softplus of the bias is the shortest
     return stride if max_jump is None else stride.clamp_max(max_jump)

@@ -41,7 +41,14 @@ def plan_execution(config: EnergyConfig, devices: DeviceManager, weights: int, r
     graphed = config.compile == "graphs"
     bucket = CPU_BFLOAT16_ROWS if (devices.device.type, devices.precision) == ("cpu", "bfloat16") else 1
     bucket = GRAPHED_ROWS if graphed else bucket
-    return ExecutionPlan(Execution(compiled, graphed, checkpointed, bucket), f"{compiled_reason}; {memory_reason}")
+    execution = Execution(
+        compiled=compiled,
+        may_fall_back=config.compile == "auto",
+        graphed=graphed,
+        checkpointed=checkpointed,
+        row_bucket=bucket,
+    )
+    return ExecutionPlan(execution, f"{compiled_reason}; {memory_reason}")
 
 
 def without_graphs(execution: Execution) -> Execution:

@@ -100,6 +100,7 @@ CONTESTS: dict[str, Contest] = {
     "maze": Contest(
         "maze",
         grid(25),
+        1250,
         trials=(
             *square(400, 5, 7, 9),
             Trial(400, (13, 13), steps=157),

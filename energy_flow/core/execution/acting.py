@@ -54,7 +54,7 @@ def acts_of(carrier: EnergyCarrier, place: Place) -> Acts | None:
         spacing = None
     else:
         return None
-    shortest = max(lattice.config.initial_jump - 1.0, SHORTEST_STRIDE)
+    shortest = max(lattice.stride - 1.0, SHORTEST_STRIDE)
 
     def equation(
         heads: Tensor, energy: Tensor, position: Tensor, toward: Tensor | None

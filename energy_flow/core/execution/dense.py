@@ -6,7 +6,8 @@ size.
 
 from __future__ import annotations
 
-from functools import cache
+import logging
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -21,6 +22,8 @@ from .acting import Acts, acts_of, decide
 from .first_layer import columns_of
 from .gru_step import Signal, written_out_step
 from .weights import DenseWeights
+
+logger = logging.getLogger(__name__)
 
 Update = tuple[CarrierOutput, Tensor]
 MOST_VARIANTS = 64  # compiled forms in one process: launch or not, gradients or not, precision, configuration
@@ -113,3 +116,33 @@ def compiled_update(graphed: bool = False) -> Any:
 
     torch._dynamo.config.recompile_limit = max(MOST_VARIANTS, torch._dynamo.config.recompile_limit)
     return torch.compile(plain_update, fullgraph=True, mode="reduce-overhead" if graphed else None)
+
+
+class WhileItCompiles:
+    """The compiled form until the compiler fails; from then on, in this process, the equations as they are."""
+
+    failed = False
+
+    def form(self, graphed: bool) -> Any:
+        """What to call now. A step that is computed again in the backward pass calls what it has called first."""
+        return plain_update if self.failed else partial(self._try, graphed)
+
+    def _try(self, graphed: bool, *arguments: Any) -> Update:
+        try:
+            return compiled_update(graphed)(*arguments)
+        except _compiler_errors() as error:
+            if not self.failed:
+                self.failed = True
+                said = (str(error).strip() or type(error).__name__).splitlines()[0]
+                logger.warning("torch.compile failed, the run goes on without it (compile = off is silent): %s", said)
+        return plain_update(*arguments)
+
+
+while_it_compiles = WhileItCompiles()
+
+
+def _compiler_errors() -> tuple[type[Exception], ...]:
+    from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
+    from torch.fx.experimental.symbolic_shapes import ConstraintViolationError
+
+    return TorchDynamoException, FailOnRecompileLimitHit, ConstraintViolationError

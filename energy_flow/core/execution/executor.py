@@ -20,7 +20,7 @@ from ..energy_lattice import EnergyLattice
 from ..flows import ARRIVED, MOVING, Counts, Flows, LatticeState, Place, rows_where
 from ..simple_neuron import SimpleNeuron
 from .acting import Settle
-from .dense import FusedForms, Update, call_modules, compiled_update, gathered_layer
+from .dense import FusedForms, Update, call_modules, compiled_update, gathered_layer, while_it_compiles
 from .entry import numbers_of, transforms_active
 from .first_layer import FEW, FirstLayer, layout_of, recalled_product
 from .plan import Execution
@@ -55,6 +55,7 @@ class Executor:
         self._forms = (
             FusedForms(neuron, carrier, take_weights(neuron, carrier)) if fused and is_own(neuron, carrier) else None
         )
+        self._sizes: frozenset[int] | None = None
         self._pool: FlowPool | None = None
         self._at_rest: Tensor | None = None  # the hidden states that are known to be zeros
         self._at_home: Flows | None = None  # flows that are known to stand at home, in the order of the launch
@@ -129,7 +130,7 @@ class Executor:
     def _among_all(self, flows: Flows, rows: Tensor, output: CarrierOutput) -> CarrierOutput:
         """The output for some rows, with the others' between: ahead as they are, and no child."""
         ahead = flows.position.clone()
-        ahead[:, 2] += self.lattice.config.initial_jump
+        ahead[:, 2] += self.lattice.stride
         none = output.spawn_shares.new_zeros(flows.size, output.spawn_shares.shape[1])
         nothing = output.spawn_energies.new_zeros(flows.size, *output.spawn_energies.shape[1:])
         others = CarrierOutput(flows.energy, ahead, nothing, none, (none - 1).to(output.spawn_levels.dtype))
@@ -224,9 +225,10 @@ class Executor:
     def _update_rows(self, flows: Flows) -> Update:
         """By the compiler, or by the modules as they are, over a row of features for every flow."""
         at_rest = flows.hidden is self._at_rest and self._forms is not None
-        more = self.how.padded(flows.size) - flows.size
+        features = self._features(flows)
+        more = self.how.padded(flows.size, self._sizes_of_weights(features.shape[1])) - flows.size
         states = None if at_rest else flows.hidden
-        rows = self._features(flows), flows.energy, flows.position, self._toward(flows), states
+        rows = features, flows.energy, flows.position, self._toward(flows), states
         features, energy, position, toward, states = _pad(more, *rows)
         place = Place(position, self.lattice, toward)
         if not self.how.compiled or self._transformed:
@@ -234,8 +236,19 @@ class Executor:
         else:
             let_rows_vary(features, energy, position, states, toward)
             weights = None if self._forms is None else self._forms.weights
-            run = partial(compiled_update(self.how.graphed), self.neuron, self.carrier, weights)
+            form = (while_it_compiles.form if self.how.may_fall_back else compiled_update)(self.how.graphed)
+            run = partial(form, self.neuron, self.carrier, weights)
         return _cut(more, *self._keep_or_not(run, features, energy, place, states))
+
+    def _sizes_of_weights(self, perceived: int) -> frozenset[int]:
+        """Every size that the dense part has beside its rows."""
+        if not self.how.compiled:
+            return frozenset()
+        if self._sizes is None:
+            weights = (*self.neuron.parameters(), *self.carrier.parameters())
+            sizes = {size for weight in weights for size in weight.shape}
+            self._sizes = frozenset(sizes | {perceived, self.carrier.config.energy_dim, self.lattice.config.num_sites})
+        return self._sizes
 
     def _keep_or_not(self, run: Any, *arguments: Any) -> Update:
         if self.how.checkpointed and torch.is_grad_enabled() and not self._transformed:

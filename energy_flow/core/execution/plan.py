@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 LEAST_COMPILED_ROWS = 8  # torch compiles anew for 0 rows and for 1; fewer than this are padded
@@ -13,6 +14,8 @@ class Execution:
 
     Attributes:
         compiled: by torch.compile: Inductor's kernels for everything between the products.
+        may_fall_back: where the compiler fails, in the middle of a run perhaps, go on without it and say so, instead of
+            raising what it raised.
         graphed: compiled, and replayed as CUDA graphs: one for each number of rows, so with a row bucket.
         checkpointed: a step's inputs alone are kept, and the rest is computed again in the backward pass.
         row_bucket: rows are padded to a multiple: fewer sizes for libraries that keep something for each size.
@@ -21,12 +24,21 @@ class Execution:
     """
 
     compiled: bool = False
+    may_fall_back: bool = False
     graphed: bool = False
     checkpointed: bool = False
     row_bucket: int = 1
     fused: bool = True
 
-    def padded(self, rows: int) -> int:
-        """Rows, padding included."""
-        least = LEAST_COMPILED_ROWS if self.compiled else 1
-        return max(least, -(-rows // self.row_bucket) * self.row_bucket)
+    def padded(self, rows: int, sizes: Container[int] = ()) -> int:
+        """Rows, padding included.
+
+        Args:
+            rows: those there are.
+            sizes: of the weights. The compiler must not see as many rows: it compares numbers of rows with sizes, and
+                where both are equal it makes the rows a constant.
+        """
+        padded = max(LEAST_COMPILED_ROWS if self.compiled else 1, -(-rows // self.row_bucket) * self.row_bucket)
+        while self.compiled and padded in sizes:
+            padded += self.row_bucket
+        return padded

@@ -174,5 +174,5 @@ MAZE = Task(
     judge=shortest_paths,
     draw=draw_maze,
     waiting=waiting_maze,
-    rows=48_000,
+    rows=40_000,
 )
