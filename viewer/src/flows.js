@@ -1,0 +1,180 @@
+// The flows as the graphics card has them: two buffers of moves (thin and wide) and one of points, drawn by ranges.
+
+import {
+  AdditiveBlending, BufferAttribute, BufferGeometry, DataTexture, DoubleSide, LinearFilter, LineSegments, Mesh, NearestFilter,
+  NormalBlending, Points, RGBAFormat, ShaderMaterial, GLSL3, UnsignedByteType, Vector2,
+} from "three";
+import { classColour, rampBytes, siteColour } from "./colours.js";
+import { EVENTS } from "./scene.js";
+import { HEAD_FRAGMENT, HEAD_VERTEX, SEGMENT_FRAGMENT, SEGMENT_VERTEX } from "./shaders.js";
+
+const TABLE_WIDTH = 1024;
+const MOST_WIDE = 20000; // moves up to which they are drawn as ribbons; more are thin lines
+const PLAIN = 128, FOLLOWED = 255, ASIDE = 0; // the flag of a flow in the table
+
+export class FlowDrawing {
+  constructor(paths) {
+    this.paths = paths;
+    this.#moves();
+    this.table = table(Math.ceil(Math.max(1, paths.flows) / TABLE_WIDTH));
+    this.ramp = new DataTexture(rampBytes("dark"), 256, 1, RGBAFormat, UnsignedByteType);
+    this.ramp.minFilter = this.ramp.magFilter = LinearFilter;
+    this.shared = {
+      time: { value: 0 }, trail: { value: 0 }, past: { value: 0 }, highest: { value: paths.highestLevel },
+      byLevel: { value: 1 }, dimmed: { value: 1 }, flowTable: { value: this.table }, ramp: { value: this.ramp },
+      viewport: { value: new Vector2(1, 1) }, thickness: { value: 2 }, opacity: { value: 0.8 },
+      share: { value: 0 }, size: { value: 30 }, glow: { value: 1 },
+    };
+    const wide = this.moves.length <= MOST_WIDE;
+    this.corners = wide ? 6 : 2; // of a move, as the graphics card counts them
+    this.trails = wide
+      ? new Mesh(this.#geometry(4, true), this.#material(SEGMENT_VERTEX, SEGMENT_FRAGMENT, { WIDE: 1 }))
+      : new LineSegments(this.#geometry(2, false), this.#material(SEGMENT_VERTEX, SEGMENT_FRAGMENT));
+    this.heads = new Points(this.#points(), this.#material(HEAD_VERTEX, HEAD_FRAGMENT));
+    this.objects = [this.trails, this.heads];
+    this.objects.forEach((object, order) => Object.assign(object, { frustumCulled: false, renderOrder: 1 + order }));
+  }
+
+  /** Which moves there are, in order of time, and where the moves of each step begin. */
+  #moves() {
+    const { before, count, records, steps, lattice } = this.paths;
+    const rows = [];
+    this.from = new Uint32Array(steps + 3);
+    for (let record = 0; record < count; record++) {
+      if (before[record] >= 0) rows.push(record);
+      this.from[records.step[record] + 1] = rows.length;
+    }
+    for (let step = 1; step < this.from.length; step++) this.from[step] = Math.max(this.from[step], this.from[step - 1]);
+    this.moves = Uint32Array.from(rows);
+    this.places = new Float32Array(3 * count);
+    for (let record = 0; record < count; record++) {
+      this.places.set(lattice.place(records.x[record], records.y[record], records.z[record]), 3 * record);
+    }
+  }
+
+  #geometry(corners, indexed) {
+    const { before, records, flowOf } = this.paths;
+    const size = this.moves.length;
+    const start = new Float32Array(4 * corners * size), end = new Float32Array(4 * corners * size);
+    const about = new Float32Array(3 * corners * size);
+    for (let move = 0; move < size; move++) {
+      const to = this.moves[move], from = before[to];
+      for (let corner = 0; corner < corners; corner++) {
+        const at = corners * move + corner;
+        put(start, at, this.places, from, records.level[from]);
+        put(end, at, this.places, to, records.level[to]);
+        about[3 * at] = records.mass[to];
+        about[3 * at + 1] = flowOf[to];
+        about[3 * at + 2] = records.step[to];
+      }
+    }
+    const geometry = geometryOf(start, end, about);
+    if (indexed) {
+      const index = new Uint32Array(6 * size);
+      for (let move = 0; move < size; move++) {
+        const at = 4 * move;
+        index.set([at, at + 1, at + 2, at + 2, at + 1, at + 3], 6 * move);
+      }
+      geometry.setIndex(new BufferAttribute(index, 1));
+    }
+    return geometry;
+  }
+
+  #points() {
+    const { after, count, records, flowOf } = this.paths;
+    const start = new Float32Array(4 * count), end = new Float32Array(4 * count), about = new Float32Array(3 * count);
+    for (let record = 0; record < count; record++) {
+      const next = after[record] < 0 ? record : after[record];
+      put(start, record, this.places, record, records.level[record]);
+      put(end, record, this.places, next, records.level[next]);
+      about[3 * record] = records.mass[record];
+      about[3 * record + 1] = flowOf[record];
+      const event = records.event[record];
+      about[3 * record + 2] = event === EVENTS.ARRIVED || event === EVENTS.FADED ? 1 : 0;
+    }
+    return geometryOf(start, end, about);
+  }
+
+  #material(vertexShader, fragmentShader, defines = {}) {
+    return new ShaderMaterial({
+      vertexShader, fragmentShader, defines, uniforms: this.shared, glslVersion: GLSL3,
+      side: DoubleSide, transparent: true, depthWrite: false, depthTest: false,
+    });
+  }
+
+  /** Show what there is at a time, in steps; between two whole ones flows are on their way. */
+  show(time, trail) {
+    const { steps, from } = this.paths;
+    const step = Math.min(steps, Math.floor(time));
+    const share = Math.min(1, time - step);
+    const reached = this.from[Math.min(steps, Math.ceil(time)) + 1];
+    const oldest = trail ? this.from[Math.max(0, step - Math.ceil(6 * trail))] : 0;
+    this.trails.geometry.setDrawRange(this.corners * oldest, this.corners * (reached - oldest));
+    this.heads.geometry.setDrawRange(from[step], from[step + 1] - from[step]);
+    this.shared.time.value = time;
+    this.shared.share.value = share;
+    this.shared.trail.value = trail;
+  }
+
+  /** Colour by level, class or origin; the followed family stands out. */
+  paint(colouring, theme, family) {
+    const { flows, lattice, origin, generation, records, first, scene } = this.paths;
+    const bytes = this.table.image.data;
+    for (let flow = 0; flow < flows; flow++) {
+      const label = scene.samples[records.sample[first[flow]]]?.label ?? 0;
+      const site = origin[flow];
+      const place = [site % lattice.columns, Math.floor(site / lattice.columns), lattice.columns, lattice.rows];
+      const colour = colouring === "class" ? classColour(label) : siteColour(...place, theme, generation[flow]);
+      bytes.set(colour, 4 * flow);
+      bytes[4 * flow + 3] = !family ? PLAIN : family.has(flow) ? FOLLOWED : ASIDE;
+    }
+    this.table.needsUpdate = true;
+    this.ramp.image.data.set(rampBytes(theme));
+    this.ramp.needsUpdate = true;
+    this.shared.byLevel.value = colouring === "level" ? 1 : 0;
+    this.shared.dimmed.value = family ? 0.1 : 1;
+    const dark = theme === "dark";
+    this.shared.glow.value = dark ? 1 : 0.35;
+    const crowd = Math.min(1, (600 / Math.max(1, this.moves.length)) ** 0.45);
+    this.shared.opacity.value = dark ? 0.06 + 0.7 * crowd : 0.12 + 0.6 * crowd;
+    for (const object of this.objects) object.material.blending = dark ? AdditiveBlending : NormalBlending;
+  }
+
+  resize(width, height, ratio) {
+    this.shared.viewport.value.set(width, height);
+    const crowd = Math.max(0.45, Math.min(1, Math.sqrt(80 / Math.max(1, this.paths.from[1]))));
+    this.shared.thickness.value = 3.4 * ratio * (0.4 + 0.6 * crowd);
+    this.shared.size.value = 0.11 * height * (0.35 + 0.65 * crowd);
+  }
+
+  dispose() {
+    for (const object of this.objects) {
+      object.geometry.dispose();
+      object.material.dispose();
+    }
+    this.table.dispose();
+    this.ramp.dispose();
+  }
+}
+
+function put(target, at, places, record, level) {
+  target[4 * at] = places[3 * record];
+  target[4 * at + 1] = places[3 * record + 1];
+  target[4 * at + 2] = places[3 * record + 2];
+  target[4 * at + 3] = level;
+}
+
+function geometryOf(start, end, about) {
+  const geometry = new BufferGeometry();
+  geometry.setAttribute("position", new BufferAttribute(start, 4)); // three.js counts vertices by it
+  geometry.setAttribute("start", geometry.getAttribute("position"));
+  geometry.setAttribute("end", new BufferAttribute(end, 4));
+  geometry.setAttribute("about", new BufferAttribute(about, 3));
+  return geometry;
+}
+
+function table(height) {
+  const texture = new DataTexture(new Uint8Array(TABLE_WIDTH * height * 4), TABLE_WIDTH, height, RGBAFormat, UnsignedByteType);
+  texture.minFilter = texture.magFilter = NearestFilter;
+  return texture;
+}
