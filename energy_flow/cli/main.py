@@ -24,6 +24,7 @@ from .data_build import Build
 from .data_build_shipped import BuildShipped
 from .data_embed import Embed
 from .evaluate import Evaluate
+from .explore import Explore
 from .info import Info
 from .predict import Predict
 from .train import Train
@@ -46,6 +47,7 @@ def _show_data_commands() -> None:
 COMMANDS: dict[str, Any] = CONFIGURED | {
     "evaluate": Evaluate,
     "predict": Predict,
+    "explore": Explore,
     "train-decoder": TrainDecoder,
     "data": _show_data_commands,
 }

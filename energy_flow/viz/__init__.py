@@ -3,7 +3,7 @@
 from .answer import Answer
 from .flow_picture import draw_flows
 from .page import page_html, trace_html, write_page
-from .scene import Scene, SampleNote
+from .scene import SampleNote, Scene
 from .tables import cost_table, examples_table, metrics_table
 
 __all__ = [

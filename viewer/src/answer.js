@@ -25,7 +25,8 @@ export class AnswerPanel {
     const row = readAt(answer, step);
     if (row !== this.row) {
       this.row = row;
-      this.title.textContent = row < 0 ? "Answer: nothing is read at the launch" : `Answer read at step ${answer.steps[row]}`;
+      const name = this.prefix ?? "Answer";
+      this.title.textContent = row < 0 ? `${name}: nothing is read at the launch` : `${name}, read at step ${answer.steps[row]}`;
       this.body.replaceChildren(...(row < 0 ? [] : [DRAWERS[answer.kind](answer, row)]));
     }
     this.#curve();

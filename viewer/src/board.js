@@ -138,7 +138,7 @@ export class Board {
       writeLink({
         time: Number(this.player.time.toFixed(2)), colouring, sample: view.sample, view: view.stage.view,
         traffic: traffic ? 1 : 0, trail: this.trail, theme: theme === preferredTheme() ? null : theme,
-        followed: view.followed < 0 ? null : view.followed,
+        followed: view.followed < 0 ? null : view.followed, ...this.extra?.(),
       });
     }, 200);
   }

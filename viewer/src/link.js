@@ -1,6 +1,6 @@
 // The address of the page holds the view, so that a link restores it: step, camera, colouring, sample.
 
-const WORDS = { t: "time", c: "colouring", s: "sample", v: "view", d: "traffic", w: "trail", th: "theme", f: "followed" };
+const WORDS = { t: "time", c: "colouring", s: "sample", v: "view", d: "traffic", w: "trail", th: "theme", f: "followed", r: "row" };
 
 /** What the address says: {time, colouring, sample, view, traffic, trail, theme, followed}, each where it is there. */
 export function readLink() {

@@ -14,8 +14,9 @@ export class Player extends EventTarget {
   }
 
   setSteps(steps) {
+    const atEnd = this.time === this.steps;
     this.steps = Math.max(1, steps);
-    this.go(Math.min(this.time, this.steps));
+    this.go(atEnd ? this.steps : Math.min(this.time, this.steps));
   }
 
   go(time) {

@@ -16,6 +16,7 @@ function showScene(raw) {
   board.open();
   view.stage.drawNow();
   window.energyFlow = { view, board, drawnAfter: performance.now() - begin };
+  document.documentElement.dataset.ready = "";
 }
 
 const held = document.getElementById("scene");

@@ -1,0 +1,116 @@
+"""Runs, one at a time, and what is kept of them: their traces for a replay, their outputs to compare with.
+
+Shapes: `E` input width, `T` output width.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import OrderedDict
+from threading import Lock
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..config import Box
+from ..core import FlowProcessor, FlowTrace
+from ..training.batches import box_of
+from ..viz import Scene
+from .answers import answer_of, cells_of
+from .hands import interventions_of
+from .inputs import Given, read_input
+from .requests import RunRequest
+from .subject import Subject
+
+KEPT_RUNS = 12
+MOST_RECORDS = 400_000  # of a run that is drawn
+
+
+class Kept(NamedTuple):
+    """What is kept of a run."""
+
+    trace: FlowTrace
+    output: Tensor  # (T,)
+    error: float | None  # RMS to the target
+
+
+class Session:
+    """Runs what the page asks for. Any number of threads may ask; one run is made at a time.
+
+    Args:
+        subject: models and data.
+    """
+
+    def __init__(self, subject: Subject) -> None:
+        self.subject = subject
+        self._lock = Lock()
+        self._kept: OrderedDict[str, Kept] = OrderedDict()
+
+    @torch.no_grad()
+    def run(self, wanted: RunRequest) -> dict[str, Any]:
+        """Make a run: its scene with the answer, its name, and how it differs from another one.
+
+        Raises:
+            ValueError: what is asked for does not fit the model.
+            ImportError: a text, and the extra `text` is not installed.
+        """
+        with self._lock:
+            return self._run(wanted)
+
+    def _run(self, wanted: RunRequest) -> dict[str, Any]:
+        model = self.subject.model(wanted.model)
+        given = read_input(self.subject, wanted.input)
+        processor = self._in_box(model.processor, wanted, given)
+        box = processor.config.box
+        hands = interventions_of(wanted.hands, box, {name: kept.trace for name, kept in self._kept.items()})
+        weight = next(processor.parameters())
+        row = given.row.to(weight.device, weight.dtype)
+        result = processor.run(row, record=True, along=1.0, **({"intervene": hands} if hands else {}))
+        assert result.trace is not None and result.along is not None
+        trace = FlowTrace(*(values if values is None else values.cpu() for values in result.trace))
+        answer = answer_of(self.subject, given, result.along[:, 0].float().cpu(), result.stats.steps)
+        output = result.output[0].float().cpu()
+        error = None if given.target is None else float((output - given.target).square().mean().sqrt())
+        records = SimpleNamespace(box=box, sites=processor.config.sites, **trace._asdict())
+        scene = Scene.of(records, title=given.name, subtitle=model.name, names={0: given.name}, answers={0: answer})
+        differs = self._difference(wanted.against, output, error)
+        name = self._keep(Kept(trace, output, error))
+        return {"run": name, "scene": scene.to_dict(), "error": error, "difference": differs}
+
+    def _in_box(self, processor: FlowProcessor, wanted: RunRequest, given: Given) -> FlowProcessor:
+        """The model in the box that is asked for, or in that of the input's face."""
+        box = Box(*wanted.box) if wanted.box is not None else box_of(given.face, processor.config)
+        config = processor.config if box is None else processor.config.in_box(box)
+        if config.input_embedding_dim != given.row.shape[1]:
+            raise ValueError(
+                f"box = {config.box}: it takes {config.input_embedding_dim} numbers, the input has {given.row.shape[1]}; "
+                "give a box with as many sites as the input has cells"
+            )
+        records = config.num_sites * (config.untrained_path + 1)
+        if records > MOST_RECORDS:
+            raise ValueError(f"box = {config.box}: about {records:,} records, a page shows {MOST_RECORDS:,}")
+        return processor if box is None else processor.in_box(box)
+
+    def _keep(self, kept: Kept) -> str:
+        name = secrets.token_urlsafe(9)
+        self._kept[name] = kept
+        while len(self._kept) > KEPT_RUNS:
+            self._kept.popitem(last=False)
+        return name
+
+    def _difference(self, against: str | None, output: Tensor, error: float | None) -> dict[str, Any] | None:
+        """How an output differs from that of an earlier run, where it is kept and as wide."""
+        before = None if against is None else self._kept.get(against)
+        if before is None or before.output.shape != output.shape:
+            return None
+        cells = [cells_of(self.subject, one) for one in (before.output, output)]
+        return {
+            "cosine": float(F.cosine_similarity(before.output, output, dim=0)),
+            "rms": float((output - before.output).square().mean().sqrt()),
+            "cells": None if cells[0] is None or cells[1] is None else int((cells[0] != cells[1]).sum()),
+            "error_before": before.error,
+            "error_after": error,
+        }
