@@ -1,4 +1,4 @@
-"""What stands before every request: the host's name, the token, the size of the body, and the headers of every reply."""
+"""What stands before every request: host name, token, size of the body, and the headers of every reply."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ class Guard:
         if refusal is not None:
             await refusal(scope, receive, answered)
             return
-        body = _LimitedBody(receive)
-        try:
-            await self.app(scope, body, answered)
-        except _TooLargeError:
-            await _say(413, f"the body is larger than {LARGEST_BODY:,} bytes")(scope, receive, answered)
+        body = await _read_body(receive)
+        if body is None:
+            await _too_large()(scope, receive, answered)
+            return
+        await self.app(scope, _Replayed(body, receive), answered)
 
     def _refusal(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
@@ -75,7 +75,7 @@ class Guard:
                 return _say(401, "open the address with the token that the server printed")
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > LARGEST_BODY:
-            return _say(413, f"the body is larger than {LARGEST_BODY:,} bytes")
+            return _too_large()
         return None
 
     def _is_token(self, given: str) -> bool:
@@ -115,20 +115,32 @@ def _with_headers(send: Send) -> Send:
     return sending
 
 
-class _TooLargeError(Exception):
-    """More came in than a body may have."""
+def _too_large() -> JSONResponse:
+    return _say(413, f"the body is larger than {LARGEST_BODY:,} bytes")
 
 
-class _LimitedBody:
-    """Counts what comes in, for bodies that do not say how long they are."""
+async def _read_body(receive: Receive) -> bytes | None:
+    """The whole body, or None where more comes in than it may have: a body need not say how long it is."""
+    body = bytearray()
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if len(body) > LARGEST_BODY:
+            return None
+        if not message.get("more_body", False):
+            return bytes(body)
 
-    def __init__(self, receive: Receive) -> None:
-        self.receive, self.left = receive, LARGEST_BODY
+
+class _Replayed:
+    """Gives a body that was read already, and then what comes after it."""
+
+    def __init__(self, body: bytes, receive: Receive) -> None:
+        self.body: bytes | None = body
+        self.receive = receive
 
     async def __call__(self) -> Message:
-        """The next part of the body."""
-        message = await self.receive()
-        self.left -= len(message.get("body", b""))
-        if self.left < 0:
-            raise _TooLargeError
-        return message
+        """The next message."""
+        if self.body is None:
+            return await self.receive()
+        body, self.body = self.body, None
+        return {"type": "http.request", "body": body, "more_body": False}

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 
 from ..config import Box
+from ..core import FlowTrace
+from ..core.interventions import AddNoise, BlockCells, Freeze, Intervention, Kill, Replay
 from .requests import AnyHand, Block, Cut, Noise, Routes, Still
 
 
-def interventions_of(hands: Sequence[AnyHand], box: Box, traces: Mapping[str, Any]) -> list[Any]:
+def interventions_of(hands: Sequence[AnyHand], box: Box, traces: Mapping[str, FlowTrace]) -> list[Intervention]:
     """The interventions, in their order.
 
     Args:
@@ -25,15 +26,13 @@ def interventions_of(hands: Sequence[AnyHand], box: Box, traces: Mapping[str, An
     return [_one(hand, box, traces) for hand in hands]
 
 
-def _one(hand: AnyHand, box: Box, traces: Mapping[str, Any]) -> Any:
-    from ..core.interventions import AddNoise, BlockCells, Freeze, Kill, Replay
-
+def _one(hand: AnyHand, box: Box, traces: Mapping[str, FlowTrace]) -> Intervention:
     chosen = {"flows": hand.flows, "steps": hand.steps}
     if isinstance(hand, Block):
         beyond = [cell for cell in hand.cells if any(place >= size for place, size in zip(cell, box, strict=True))]
         if beyond:
             raise ValueError(f"cells: {beyond[0]} lies beyond the box of {box}")
-        return BlockCells(torch.tensor(hand.cells), hand.otherwise, **chosen)
+        return BlockCells(torch.tensor(hand.cells), otherwise=hand.otherwise, **chosen)
     if isinstance(hand, Cut):
         return Kill(**chosen)
     if isinstance(hand, Still):
@@ -43,4 +42,4 @@ def _one(hand: AnyHand, box: Box, traces: Mapping[str, Any]) -> Any:
     assert isinstance(hand, Routes)
     if hand.run not in traces:
         raise ValueError("run: its routes are not kept any more; run it again")
-    return Replay(traces[hand.run])
+    return Replay(traces[hand.run], **chosen)

@@ -22,7 +22,7 @@ from ..viz import Scene
 from .answers import answer_of, cells_of
 from .hands import interventions_of
 from .inputs import Given, read_input
-from .requests import RunRequest
+from .requests import Routes, RunRequest
 from .subject import Subject
 
 KEPT_RUNS = 12
@@ -34,7 +34,7 @@ class Kept(NamedTuple):
 
     trace: FlowTrace
     output: Tensor  # (T,)
-    error: float | None  # RMS to the target
+    measure: tuple[str, float] | None  # what the answer's curve ends with
 
 
 class Session:
@@ -65,20 +65,22 @@ class Session:
         given = read_input(self.subject, wanted.input)
         processor = self._in_box(model.processor, wanted, given)
         box = processor.config.box
+        self._use(wanted)
         hands = interventions_of(wanted.hands, box, {name: kept.trace for name, kept in self._kept.items()})
         weight = next(processor.parameters())
         row = given.row.to(weight.device, weight.dtype)
-        result = processor.run(row, record=True, along=1.0, **({"intervene": hands} if hands else {}))
-        assert result.trace is not None and result.along is not None
+        result = processor.run(row, record=True, along=1.0, intervene=hands)
+        assert result.trace is not None
+        assert result.along is not None
         trace = FlowTrace(*(values if values is None else values.cpu() for values in result.trace))
         answer = answer_of(self.subject, given, result.along[:, 0].float().cpu(), result.stats.steps)
         output = result.output[0].float().cpu()
-        error = None if given.target is None else float((output - given.target).square().mean().sqrt())
+        measure = (answer.curve_name, answer.curve[-1]) if answer.curve else None
         records = SimpleNamespace(box=box, sites=processor.config.sites, **trace._asdict())
         scene = Scene.of(records, title=given.name, subtitle=model.name, names={0: given.name}, answers={0: answer})
-        differs = self._difference(wanted.against, output, error)
-        name = self._keep(Kept(trace, output, error))
-        return {"run": name, "scene": scene.to_dict(), "error": error, "difference": differs}
+        differs = self._difference(wanted.against, output, measure)
+        name = self._keep(Kept(trace, output, measure))
+        return {"run": name, "scene": scene.to_dict(), "measure": measure, "difference": differs}
 
     def _in_box(self, processor: FlowProcessor, wanted: RunRequest, given: Given) -> FlowProcessor:
         """The model in the box that is asked for, or in that of the input's face."""
@@ -86,13 +88,19 @@ class Session:
         config = processor.config if box is None else processor.config.in_box(box)
         if config.input_embedding_dim != given.row.shape[1]:
             raise ValueError(
-                f"box = {config.box}: it takes {config.input_embedding_dim} numbers, the input has {given.row.shape[1]}; "
-                "give a box with as many sites as the input has cells"
+                f"box = {config.box}: it takes {config.input_embedding_dim} numbers, the input has "
+                f"{given.row.shape[1]}; give a box with as many sites as the input has cells"
             )
         records = config.num_sites * (config.untrained_path + 1)
         if records > MOST_RECORDS:
             raise ValueError(f"box = {config.box}: about {records:,} records, a page shows {MOST_RECORDS:,}")
         return processor if box is None else processor.in_box(box)
+
+    def _use(self, wanted: RunRequest) -> None:
+        """Keep the runs that this one refers to longer than others."""
+        for name in (wanted.against, *(hand.run for hand in wanted.hands if isinstance(hand, Routes))):
+            if name in self._kept:
+                self._kept.move_to_end(name)
 
     def _keep(self, kept: Kept) -> str:
         name = secrets.token_urlsafe(9)
@@ -101,7 +109,9 @@ class Session:
             self._kept.popitem(last=False)
         return name
 
-    def _difference(self, against: str | None, output: Tensor, error: float | None) -> dict[str, Any] | None:
+    def _difference(
+        self, against: str | None, output: Tensor, measure: tuple[str, float] | None
+    ) -> dict[str, Any] | None:
         """How an output differs from that of an earlier run, where it is kept and as wide."""
         before = None if against is None else self._kept.get(against)
         if before is None or before.output.shape != output.shape:
@@ -111,6 +121,6 @@ class Session:
             "cosine": float(F.cosine_similarity(before.output, output, dim=0)),
             "rms": float((output - before.output).square().mean().sqrt()),
             "cells": None if cells[0] is None or cells[1] is None else int((cells[0] != cells[1]).sum()),
-            "error_before": before.error,
-            "error_after": error,
+            "before": before.measure,
+            "after": measure,
         }

@@ -26,8 +26,8 @@ class Answer:
         curve_name: what they measure.
         drawing: how cells are drawn: `maze`, `sudoku`, `flood` or `classes`.
         face: columns and rows of the cells.
-        given: the input as the drawing wants it: 6 S numbers of a maze, the digits of a sudoku (0 is a blank), the kinds
-            of a flood's cells.
+        given: the input as the drawing wants it: 6 S numbers of a maze, the digits of a sudoku (0 is a blank), the
+            kinds of a flood's cells.
         block: columns and rows of a sudoku's boxes.
 
     Raises:
@@ -51,8 +51,8 @@ class Answer:
                 raise ValueError(f"{name} = {value!r}; give one of {', '.join(known)}")
         if len(self.reads) != len(self.steps) or len(self.curve) not in (0, len(self.steps)):
             raise ValueError(
-                f"{len(self.steps)} steps, {len(self.reads)} reads and {len(self.curve)} numbers of the curve; give one "
-                "of each for every read-out, or no curve"
+                f"{len(self.steps)} steps, {len(self.reads)} reads and {len(self.curve)} numbers of the curve; give "
+                "one of each for every read-out, or no curve"
             )
         if self.kind == "cells" and self.face is None:
             raise ValueError("face = None; cells have columns and rows, such as (5, 5)")

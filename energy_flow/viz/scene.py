@@ -205,8 +205,7 @@ class Scene:
                 for note in self.samples
             ],
             "records": {
-                name: base64.b64encode(np.ascontiguousarray(values)).decode("ascii")
-                for name, values in self.records.items()
+                name: base64.b64encode(values.tobytes()).decode("ascii") for name, values in self.records.items()
             },
         }
 

@@ -101,6 +101,7 @@ function wrongs(answer, cells) {
 export function drawCells(canvas, answer, marks) {
   const [columns, rows] = answer.face;
   canvas.style.aspectRatio = `${columns} / ${rows}`;
+  if (!canvas.clientWidth) return;
   const { pen, width, height } = brush(canvas);
   const size = Math.min((width - 4) / columns, (height - 4) / rows);
   pen.translate(2 + (width - 4 - size * columns) / 2, 2);
@@ -192,6 +193,7 @@ function stroke(pen, fromX, fromY, toX, toY) {
 }
 
 function drawNumbers(canvas, values, target) {
+  if (!canvas.clientWidth) return;
   const { pen, width, height } = brush(canvas);
   const most = Math.max(...values.map(Math.abs), ...(target ?? []).map(Math.abs), 1e-9);
   const wide = width / values.length;

@@ -1,12 +1,13 @@
 // What a page with one view or two shares: the bar above, the timeline below, keys, theme and the link.
 
 import { button, choice, make } from "./dom.js";
+import { answerOf } from "./flows.js";
 import { readLink, writeLink } from "./link.js";
 import { ALL } from "./paths.js";
 import { Player } from "./player.js";
 import { Timeline } from "./timeline.js";
 
-const COLOURINGS = [["level", "colour: level"], ["origin", "colour: origin"], ["class", "colour: class"]];
+const COLOURINGS = [["level", "colour: level"], ["origin", "colour: origin"], ["class", "colour: class"], ["answer", "colour: answer"]];
 const KEYS = [
   ["space", "play, pause"], ["← →", "one step"], ["Home End", "launch, end"], ["[ ]", "slower, faster"],
   ["W A S D", "orbit"], ["+ −", "nearer, farther"], ["0", "the whole box"], ["C", "colouring"], ["V", "traffic of the cells"],
@@ -68,8 +69,9 @@ export class Board {
     this.sampleList.replaceChildren(...options.map(([value, words]) => make("option", { value, selected: Number(value) === shown[0].sample }, words)));
     this.sampleList.hidden = options.length < 2;
     const named = (classes?.length ?? 0) > 1;
-    this.colouring.lastElementChild.hidden = !named;
-    if (!named && this.look.colouring === "class") this.setLook({ colouring: "level" });
+    const possible = { level: true, origin: true, class: named, answer: Boolean(answerOf(shown[0].paths)) };
+    for (const option of this.colouring.options) option.hidden = !possible[option.value];
+    if (!possible[this.look.colouring]) this.setLook({ colouring: "level" });
     this.timeline.setPaths(shown.map((view) => view.paths));
     this.player.setSteps(Math.max(...shown.map((view) => view.paths.steps)));
   }
@@ -122,7 +124,7 @@ export class Board {
   }
 
   #looked(view) {
-    if (this.turning) return;
+    if (this.turning || !view.stage) return;
     this.turning = true;
     for (const other of this.views) if (other !== view && other.stage) other.stage.view = view.stage.view;
     this.turning = false;

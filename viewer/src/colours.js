@@ -35,6 +35,19 @@ export function rampBytes(theme) {
   return bytes;
 }
 
+/** Colours for classes as RGBA bytes, in as many bands; of two classes the first is dim. */
+export function bandBytes(classes, theme) {
+  const dim = theme === "dark" ? [38, 48, 82] : [186, 194, 214];
+  const bright = theme === "dark" ? [80, 230, 165] : [8, 129, 90];
+  const bytes = new Uint8Array(RAMP_SIZE * 4);
+  for (let index = 0; index < RAMP_SIZE; index++) {
+    const band = Math.min(classes - 1, Math.floor((index / RAMP_SIZE) * classes));
+    bytes.set(classes === 2 ? [dim, bright][band] : classColour(band), 4 * index);
+    bytes[4 * index + 3] = 255;
+  }
+  return bytes;
+}
+
 /** A colour of a ramp as [r, g, b], by a share from 0 to 1. */
 export function rampColour(bytes, share) {
   const index = 4 * Math.round(Math.min(1, Math.max(0, share || 0)) * (RAMP_SIZE - 1));

@@ -65,8 +65,8 @@ class CellEditor extends Editor {
     const sizes = Array.from({ length: SIZES.most - SIZES.fewest + 1 }, (_, index) => String(index + SIZES.fewest)).map((size) => [size, `${size} × ${size}`]);
     this.size = choice("Size", sizes, String(this.face[0]), (value) => this.resize(Number(value)));
     this.size.hidden = !subject.face_is_free;
-    this.element = make("div", { className: "editor" }, this.canvas,
-      make("div", { className: "line" }, mode, this.size, button("new", "Draw a new one at random", () => this.resize(this.face[0], this.face[1]))));
+    this.element = make("div", { className: "editor" }, this.canvas, make("div", { className: "line" }, mode),
+      make("div", { className: "line" }, this.size, button("new", "Draw a new one at random", () => this.resize(this.face[0], this.face[1]))));
   }
 
   get columns() {

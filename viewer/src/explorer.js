@@ -49,6 +49,7 @@ export async function explore() {
     if (on && !second.base) await second.begin(Math.min(subject.rows - 1, (first.row ?? 0) + 1));
     choose(on ? second : first);
     board.refresh();
+    requestAnimationFrame(() => board.wholeBox());
   }
 
   for (const slot of slots) {

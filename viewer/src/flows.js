@@ -4,7 +4,8 @@ import {
   AdditiveBlending, BufferAttribute, BufferGeometry, DataTexture, DoubleSide, LinearFilter, LineSegments, Mesh, NearestFilter,
   NormalBlending, Points, RGBAFormat, ShaderMaterial, GLSL3, UnsignedByteType, Vector2,
 } from "three";
-import { classColour, rampBytes, siteColour } from "./colours.js";
+import { bandBytes, classColour, rampBytes, siteColour } from "./colours.js";
+import { readAt } from "./answer.js";
 import { EVENTS } from "./scene.js";
 import { HEAD_FRAGMENT, HEAD_VERTEX, SEGMENT_FRAGMENT, SEGMENT_VERTEX } from "./shaders.js";
 
@@ -129,15 +130,38 @@ export class FlowDrawing {
       bytes[4 * flow + 3] = !family ? PLAIN : family.has(flow) ? FOLLOWED : ASIDE;
     }
     this.table.needsUpdate = true;
-    this.ramp.image.data.set(rampBytes(theme));
+    const answer = colouring === "answer" ? answerOf(this.paths) : null;
+    this.#value(answer);
+    this.ramp.image.data.set(answer ? bandBytes(answer.classes, theme) : rampBytes(theme));
     this.ramp.needsUpdate = true;
-    this.shared.byLevel.value = colouring === "level" ? 1 : 0;
+    this.shared.byLevel.value = colouring === "level" || answer ? 1 : 0;
     this.shared.dimmed.value = family ? 0.1 : 1;
     const dark = theme === "dark";
     this.shared.glow.value = dark ? 1 : 0.35;
     const crowd = Math.min(1, (600 / Math.max(1, this.moves.length)) ** 0.45);
     this.shared.opacity.value = dark ? 0.06 + 0.7 * crowd : 0.12 + 0.6 * crowd;
     for (const object of this.objects) object.material.blending = dark ? AdditiveBlending : NormalBlending;
+  }
+
+  /** What the fourth number of every place says: the level, or what is read at the flow's site. */
+  #value(answer) {
+    if (this.valued === answer) return;
+    this.valued = answer;
+    const { records, before, after, count, lattice } = this.paths;
+    const band = (record) => (answer.at(records.step[record], lattice.siteOf(records.x[record], records.y[record])) + 0.5) / answer.classes;
+    const values = answer ? Float32Array.from({ length: count }, (_, record) => band(record)) : records.level;
+    const set = (object, corners, at, from, to) => {
+      const { start, end } = object.geometry.attributes;
+      for (let corner = corners * at; corner < corners * (at + 1); corner++) {
+        start.array[4 * corner + 3] = values[from];
+        end.array[4 * corner + 3] = values[to];
+      }
+    };
+    const corners = this.corners === 6 ? 4 : 2;
+    this.moves.forEach((record, move) => set(this.trails, corners, move, answer ? record : before[record], record));
+    for (let record = 0; record < count; record++) set(this.heads, 1, record, record, answer || after[record] < 0 ? record : after[record]);
+    for (const { geometry } of this.objects) for (const name of ["start", "end"]) geometry.attributes[name].needsUpdate = true;
+    this.shared.highest.value = answer ? 1 : this.paths.highestLevel;
   }
 
   resize(width, height, ratio) {
@@ -155,6 +179,19 @@ export class FlowDrawing {
     this.table.dispose();
     this.ramp.dispose();
   }
+}
+
+const ANSWERS = new WeakMap();
+
+/** The classes that are read at the sites, where an answer has a cell for each site, or else null. */
+export function answerOf(paths) {
+  const answer = paths.scene.samples[paths.sample]?.answer;
+  if (answer?.kind !== "cells" || answer.face[0] !== paths.lattice.columns || answer.face[1] !== paths.lattice.rows) return null;
+  if (!ANSWERS.has(answer)) {
+    const classes = Math.max(2, ...answer.reads.flat().map((one) => one + 1));
+    ANSWERS.set(answer, { classes, at: (step, site) => answer.reads[Math.max(0, readAt(answer, step))][site] });
+  }
+  return ANSWERS.get(answer);
 }
 
 function put(target, at, places, record, level) {

@@ -215,7 +215,8 @@ export class Slot extends EventTarget {
     if (!found) return;
     const facts = [["cosine", figure(found.cosine, 4)], ["RMS change", figure(found.rms)]];
     if (found.cells !== null) facts.push(["cells changed", String(found.cells)]);
-    if (found.error_before !== null && found.error_after !== null) facts.push(["error to the target", `${figure(found.error_before)} → ${figure(found.error_after)}`]);
+    const [before, after] = [found.before, found.after];
+    if (before && after && before[0] === after[0]) facts.push([after[0], `${figure(before[1])} → ${figure(after[1])}`]);
     this.difference.replaceChildren(make("h3", {}, this.after ? "After, against before" : "B, against A"),
       make("dl", { className: "facts big" }, facts.flatMap(([name, words]) => [make("dt", {}, name), make("dd", {}, words)])), this.swap);
   }
