@@ -1,8 +1,9 @@
 // Three maps of the face: what was launched, what each column holds now, what has arrived.
 
 import { rampBytes, rampColour, css } from "./colours.js";
-import { brush, make } from "./dom.js";
+import { make } from "./dom.js";
 
+const SQUARES = 400, SCALE = 14;
 const MAPS = [["input", "launched"], ["now", "on the way"], ["output", "arrived"]];
 
 export class FaceMaps {
@@ -19,15 +20,25 @@ export class FaceMaps {
   }
 }
 
-/** Paint values by site, row by row from the top. */
+/** Paint values by site, row by row from the top: squares, or pixels where there are many. */
 export function paintFace(canvas, { columns, rows }, values, bytes, highest) {
-  const { pen, width, height } = brush(canvas);
-  const size = Math.min(width / columns, height / rows);
-  const [left, top] = [(width - size * columns) / 2, (height - size * rows) / 2];
   const most = Math.max(...values, 0.3 * highest, 1e-6);
-  const gap = size > 6 ? 1 : 0;
-  values.forEach((value, site) => {
-    pen.fillStyle = css(rampColour(bytes, value / most));
-    pen.fillRect(left + (site % columns) * size, top + Math.floor(site / columns) * size, size - gap, size - gap);
-  });
+  const few = values.length <= SQUARES;
+  const scale = few ? SCALE : 1;
+  if (canvas.width !== columns * scale || canvas.height !== rows * scale) {
+    Object.assign(canvas, { width: columns * scale, height: rows * scale });
+    canvas.style.aspectRatio = `${columns} / ${rows}`;
+  }
+  const pen = canvas.getContext("2d");
+  if (few) {
+    pen.clearRect(0, 0, canvas.width, canvas.height);
+    values.forEach((value, site) => {
+      pen.fillStyle = css(rampColour(bytes, value / most));
+      pen.fillRect((site % columns) * scale, Math.floor(site / columns) * scale, scale - 1, scale - 1);
+    });
+    return;
+  }
+  const image = pen.createImageData(columns, rows);
+  values.forEach((value, site) => image.data.set([...rampColour(bytes, value / most), 255], 4 * site));
+  pen.putImageData(image, 0, 0);
 }

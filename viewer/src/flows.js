@@ -11,6 +11,7 @@ import { HEAD_FRAGMENT, HEAD_VERTEX, SEGMENT_FRAGMENT, SEGMENT_VERTEX } from "./
 
 const TABLE_WIDTH = 1024;
 const MOST_WIDE = 20000; // moves up to which they are drawn as ribbons; more are thin lines
+const SKETCHED = 10000; // moves in the sketch of a large run, which is drawn while it moves
 const PLAIN = 128, FOLLOWED = 255, ASIDE = 0; // the flag of a flow in the table
 
 export class FlowDrawing {
@@ -26,42 +27,50 @@ export class FlowDrawing {
       viewport: { value: new Vector2(1, 1) }, thickness: { value: 2 }, opacity: { value: 0.8 },
       share: { value: 0 }, size: { value: 30 }, glow: { value: 1 },
     };
-    const wide = this.moves.length <= MOST_WIDE;
+    const wide = this.count <= MOST_WIDE;
     this.corners = wide ? 6 : 2; // of a move, as the graphics card counts them
-    this.trails = wide
-      ? new Mesh(this.#geometry(4, true), this.#material(SEGMENT_VERTEX, SEGMENT_FRAGMENT, { WIDE: 1 }))
-      : new LineSegments(this.#geometry(2, false), this.#material(SEGMENT_VERTEX, SEGMENT_FRAGMENT));
+    this.trails = this.layers.map((layer) =>
+      wide
+        ? new Mesh(this.#geometry(layer, 4), this.#material(SEGMENT_VERTEX, SEGMENT_FRAGMENT, { WIDE: 1 }))
+        : new LineSegments(this.#geometry(layer, 2), this.#material(SEGMENT_VERTEX, SEGMENT_FRAGMENT)));
     this.heads = new Points(this.#points(), this.#material(HEAD_VERTEX, HEAD_FRAGMENT));
-    this.objects = [this.trails, this.heads];
+    this.objects = [...this.trails, this.heads];
     this.objects.forEach((object, order) => Object.assign(object, { frustumCulled: false, renderOrder: 1 + order }));
   }
 
-  /** Which moves there are, in order of time, and where the moves of each step begin. */
+  /** Which moves there are, in order of time: those of some flows, the sketch, and those of the others. */
   #moves() {
-    const { before, count, records, steps, lattice } = this.paths;
+    const { before, count, records, flowOf, lattice } = this.paths;
     const rows = [];
-    this.from = new Uint32Array(steps + 3);
-    for (let record = 0; record < count; record++) {
-      if (before[record] >= 0) rows.push(record);
-      this.from[records.step[record] + 1] = rows.length;
-    }
-    for (let step = 1; step < this.from.length; step++) this.from[step] = Math.max(this.from[step], this.from[step - 1]);
-    this.moves = Uint32Array.from(rows);
+    for (let record = 0; record < count; record++) if (before[record] >= 0) rows.push(record);
+    this.count = rows.length;
+    this.stride = Math.max(1, Math.ceil(rows.length / (rows.length <= MOST_WIDE ? MOST_WIDE : SKETCHED)));
+    this.all = this.#layer(rows);
+    const sketch = rows.filter((record) => flowOf[record] % this.stride === 0);
+    const others = rows.filter((record) => flowOf[record] % this.stride);
+    this.layers = this.stride === 1 ? [this.all] : [this.#layer(sketch), this.#layer(others)];
     this.places = new Float32Array(3 * count);
     for (let record = 0; record < count; record++) {
       this.places.set(lattice.place(records.x[record], records.y[record], records.z[record]), 3 * record);
     }
   }
 
-  #geometry(corners, indexed) {
+  /** Moves by the records that they lead to, and where those of each step begin. */
+  #layer(rows) {
+    const from = new Uint32Array(this.paths.steps + 3);
+    rows.forEach((record, index) => (from[this.paths.records.step[record] + 1] = index + 1));
+    for (let step = 1; step < from.length; step++) from[step] = Math.max(from[step], from[step - 1]);
+    return { moves: Uint32Array.from(rows), from };
+  }
+
+  #geometry({ moves }, corners) {
     const { before, records, flowOf } = this.paths;
-    const size = this.moves.length;
+    const size = moves.length;
     const start = new Float32Array(4 * corners * size), end = new Float32Array(4 * corners * size);
     const about = new Float32Array(3 * corners * size);
     for (let move = 0; move < size; move++) {
-      const to = this.moves[move], from = before[to];
-      for (let corner = 0; corner < corners; corner++) {
-        const at = corners * move + corner;
+      const to = moves[move], from = before[to];
+      for (let at = corners * move; at < corners * (move + 1); at++) {
         put(start, at, this.places, from, records.level[from]);
         put(end, at, this.places, to, records.level[to]);
         about[3 * at] = records.mass[to];
@@ -70,14 +79,7 @@ export class FlowDrawing {
       }
     }
     const geometry = geometryOf(start, end, about);
-    if (indexed) {
-      const index = new Uint32Array(6 * size);
-      for (let move = 0; move < size; move++) {
-        const at = 4 * move;
-        index.set([at, at + 1, at + 2, at + 2, at + 1, at + 3], 6 * move);
-      }
-      geometry.setIndex(new BufferAttribute(index, 1));
-    }
+    if (corners === 4) geometry.setIndex(new BufferAttribute(quads(size), 1));
     return geometry;
   }
 
@@ -108,13 +110,22 @@ export class FlowDrawing {
     const { steps, from } = this.paths;
     const step = Math.min(steps, Math.floor(time));
     const share = Math.min(1, time - step);
-    const reached = this.from[Math.min(steps, Math.ceil(time)) + 1];
-    const oldest = trail ? this.from[Math.max(0, step - Math.ceil(6 * trail))] : 0;
-    this.trails.geometry.setDrawRange(this.corners * oldest, this.corners * (reached - oldest));
+    this.layers.forEach((layer, number) => {
+      const reached = layer.from[Math.min(steps, Math.ceil(time)) + 1];
+      const oldest = trail ? layer.from[Math.max(0, step - Math.ceil(6 * trail))] : 0;
+      this.trails[number].geometry.setDrawRange(this.corners * oldest, this.corners * (reached - oldest));
+    });
     this.heads.geometry.setDrawRange(from[step], from[step + 1] - from[step]);
     this.shared.time.value = time;
     this.shared.share.value = share;
     this.shared.trail.value = trail;
+  }
+
+  /** Draw the paths of some flows alone, while a large run moves on a slow graphics card, or those of all. */
+  sketch(alone) {
+    if (this.layers.length < 2) return;
+    this.trails[1].visible = !alone;
+    this.shared.opacity.value = alone ? Math.min(0.9, this.opacity * Math.sqrt(this.stride)) : this.opacity;
   }
 
   /** Colour by level, class or origin; the followed family stands out. */
@@ -138,8 +149,9 @@ export class FlowDrawing {
     this.shared.dimmed.value = family ? 0.1 : 1;
     const dark = theme === "dark";
     this.shared.glow.value = dark ? 1 : 0.35;
-    const crowd = Math.min(1, (600 / Math.max(1, this.moves.length)) ** 0.45);
-    this.shared.opacity.value = dark ? 0.06 + 0.7 * crowd : 0.12 + 0.6 * crowd;
+    const crowd = Math.min(1, (600 / Math.max(1, this.count)) ** 0.45);
+    this.opacity = dark ? 0.06 + 0.7 * crowd : 0.12 + 0.6 * crowd;
+    this.shared.opacity.value = this.opacity;
     for (const object of this.objects) object.material.blending = dark ? AdditiveBlending : NormalBlending;
   }
 
@@ -158,7 +170,7 @@ export class FlowDrawing {
       }
     };
     const corners = this.corners === 6 ? 4 : 2;
-    this.moves.forEach((record, move) => set(this.trails, corners, move, answer ? record : before[record], record));
+    this.layers.forEach(({ moves }, layer) => moves.forEach((record, move) => set(this.trails[layer], corners, move, answer ? record : before[record], record)));
     for (let record = 0; record < count; record++) set(this.heads, 1, record, record, answer || after[record] < 0 ? record : after[record]);
     for (const { geometry } of this.objects) for (const name of ["start", "end"]) geometry.attributes[name].needsUpdate = true;
     this.shared.highest.value = answer ? 1 : this.paths.highestLevel;
@@ -199,6 +211,15 @@ function put(target, at, places, record, level) {
   target[4 * at + 1] = places[3 * record + 1];
   target[4 * at + 2] = places[3 * record + 2];
   target[4 * at + 3] = level;
+}
+
+function quads(size) {
+  const index = new Uint32Array(6 * size);
+  for (let move = 0; move < size; move++) {
+    const at = 4 * move;
+    index.set([at, at + 1, at + 2, at + 2, at + 1, at + 3], 6 * move);
+  }
+  return index;
 }
 
 function geometryOf(start, end, about) {

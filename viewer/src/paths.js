@@ -126,6 +126,11 @@ export class Paths {
 
   /** What each site holds: (S) launch levels, levels of the columns at a step, and what has arrived until then. */
   faces(step) {
+    if (this.facesAt?.step !== step) this.facesAt = { step, values: this.#faces(step) };
+    return this.facesAt.values;
+  }
+
+  #faces(step) {
     const { x, y, level, mass, event } = this.records;
     const size = this.lattice.siteCount;
     const found = { input: new Float32Array(size), now: new Float32Array(size), output: new Float32Array(size) };

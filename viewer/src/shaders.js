@@ -37,9 +37,9 @@ void main() {
   float age = time - about.z;
   float grown = clamp(age + 1.0, 0.0, 1.0);
   vec3 tip = mix(start.xyz, end.xyz, grown);
-  vec4 one = projectionMatrix * modelViewMatrix * vec4(start.xyz, 1.0);
-  vec4 other = projectionMatrix * modelViewMatrix * vec4(tip, 1.0);
 #ifdef WIDE
+  vec4 one = projectionMatrix * (modelViewMatrix * vec4(start.xyz, 1.0));
+  vec4 other = projectionMatrix * (modelViewMatrix * vec4(tip, 1.0));
   int corner = gl_VertexID & 3;
   bool atEnd = corner > 1;
   across = float((corner & 1) * 2 - 1);
@@ -53,7 +53,7 @@ void main() {
 #else
   bool atEnd = (gl_VertexID & 1) == 1;
   across = 0.0;
-  vec4 corners = atEnd ? other : one;
+  vec4 corners = projectionMatrix * (modelViewMatrix * vec4(atEnd ? tip : start.xyz, 1.0));
 #endif
   gl_Position = corners;
   float level = atEnd ? mix(start.w, end.w, grown) : start.w;
@@ -86,7 +86,7 @@ void main() {
   vec4 entry = flowEntry();
   bool ends = about.z > 0.5;
   float level = mix(start.w, end.w, share);
-  gl_Position = projectionMatrix * modelViewMatrix * vec4(mix(start.xyz, end.xyz, share), 1.0);
+  gl_Position = projectionMatrix * (modelViewMatrix * vec4(mix(start.xyz, end.xyz, share), 1.0));
   float strength = clamp(level / highest, 0.0, 1.0);
   gl_PointSize = size * (0.4 + 0.6 * sqrt(about.x)) * (0.55 + 0.6 * strength) / gl_Position.w;
   float chosen = entry.a > 0.3 ? 1.0 : dimmed;
@@ -118,7 +118,7 @@ uniform float time;
 uniform float size;
 out float strength;
 void main() {
-  gl_Position = projectionMatrix * modelViewMatrix * vec4(position, 1.0);
+  gl_Position = projectionMatrix * (modelViewMatrix * vec4(position, 1.0));
   strength = visits.y > time ? 0.0 : visits.x;
   gl_PointSize = size * (0.55 + 0.75 * visits.x) / gl_Position.w;
 }
@@ -134,5 +134,27 @@ void main() {
   float far = 2.0 * length(gl_PointCoord - 0.5);
   if (far > 1.0 || strength <= 0.0) discard;
   colour = vec4(tint, opacity * (0.12 + 0.88 * strength) * (1.0 - far) * (1.0 - far));
+}
+`;
+
+export const FACE_VERTEX = /* glsl */ `
+out vec2 place;
+void main() {
+  place = uv;
+  gl_Position = projectionMatrix * (modelViewMatrix * vec4(position, 1.0));
+}
+`;
+
+export const FACE_FRAGMENT = /* glsl */ `
+precision highp float;
+in vec2 place;
+uniform sampler2D sites;
+uniform vec2 size;       // columns and rows
+uniform float opacity;
+out vec4 colour;
+void main() {
+  vec2 within = abs(fract(place * size) - 0.5);
+  if (max(within.x, within.y) > 0.46) discard;
+  colour = vec4(texture(sites, place).rgb, opacity);
 }
 `;

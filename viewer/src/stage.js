@@ -1,26 +1,28 @@
 // The stage: one canvas with the box, its faces, the flows and the traffic; it draws only when something changed.
 
 import {
-  AmbientLight, BoxGeometry, BufferAttribute, BufferGeometry, Color, DoubleSide, EdgesGeometry, GLSL3, Group, InstancedMesh,
-  LineBasicMaterial, LineSegments, Matrix4, MeshBasicMaterial, NormalBlending, AdditiveBlending, PerspectiveCamera,
-  PlaneGeometry, Points, Scene, ShaderMaterial, Vector3, WebGLRenderer,
+  AdditiveBlending, BoxGeometry, BufferAttribute, BufferGeometry, Color, DataTexture, DoubleSide, EdgesGeometry, GLSL3, Group,
+  InstancedMesh, LineBasicMaterial, LineSegments, Matrix4, Mesh, MeshBasicMaterial, NearestFilter, NormalBlending,
+  PerspectiveCamera, PlaneGeometry, Points, RGBAFormat, Scene, ShaderMaterial, UnsignedByteType, Vector2, Vector3,
+  WebGLRenderer,
 } from "three";
 import { OrbitControls } from "three/addons/controls/OrbitControls.js";
 import { rampBytes, rampColour } from "./colours.js";
 import { FlowDrawing } from "./flows.js";
-import { CLOUD_FRAGMENT, CLOUD_VERTEX } from "./shaders.js";
+import { CLOUD_FRAGMENT, CLOUD_VERTEX, FACE_FRAGMENT, FACE_VERTEX } from "./shaders.js";
 
 const INK = { dark: { back: "#090c14", line: "#3a4660", tint: [0.35, 0.62, 1.0] }, light: { back: "#f6f7fb", line: "#9aa6bd", tint: [0.2, 0.3, 0.75] } };
 const MARGIN = 0.88; // of the canvas, that the box fills
+const REST = 140; // milliseconds without a change, after which the whole picture is drawn
+const FRAME = 16; // milliseconds that a picture may take while it moves
 const REACH = 9; // pixels from a flow within which the pointer finds it
 
 export class Stage {
   constructor(canvas, changed) {
     this.canvas = canvas;
-    this.renderer = new WebGLRenderer({ canvas, antialias: true, preserveDrawingBuffer: true, powerPreference: "high-performance" });
+    this.renderer = new WebGLRenderer({ canvas, antialias: false, powerPreference: "high-performance" });
     this.camera = new PerspectiveCamera(26, 1, 0.05, 50);
     this.scene = new Scene();
-    this.scene.add(new AmbientLight(0xffffff, 1));
     this.controls = new OrbitControls(this.camera, canvas);
     this.controls.enableDamping = false;
     this.controls.minDistance = 0.4;
@@ -53,6 +55,7 @@ export class Stage {
     this.flows = new FlowDrawing(paths);
     this.cloud = cloudOf(paths);
     this.scene.add(...this.flows.objects, this.cloud);
+    this.slow = undefined;
     this.resize();
   }
 
@@ -69,19 +72,20 @@ export class Stage {
     this.lattice = lattice;
   }
 
+  /** A face whose sites are the pixels of a texture, row by row from the top. */
   #face(lattice, z) {
-    const [wide, high] = lattice.size;
+    const [wide, high, long] = lattice.size;
     const { columns, rows } = lattice;
-    const shape = new PlaneGeometry((0.92 * wide) / columns, (0.92 * high) / rows).rotateY(Math.PI / 2);
-    const material = new MeshBasicMaterial({ side: DoubleSide, transparent: true, opacity: 0.5, depthWrite: false });
-    const mesh = new InstancedMesh(shape, material, columns * rows);
-    for (let site = 0; site < columns * rows; site++) {
-      const x = (((site % columns) + 0.5) * lattice.width) / columns - 0.5;
-      const y = ((Math.floor(site / columns) + 0.5) * lattice.height) / rows - 0.5;
-      mesh.setMatrixAt(site, new Matrix4().setPosition(...lattice.place(x, y, z)));
-      mesh.setColorAt(site, new Color(0, 0, 0));
-    }
-    return mesh;
+    const sites = new DataTexture(new Uint8Array(4 * columns * rows), columns, rows, RGBAFormat, UnsignedByteType);
+    sites.minFilter = sites.magFilter = NearestFilter;
+    const uniforms = { sites: { value: sites }, size: { value: new Vector2(columns, rows) }, opacity: { value: 0.4 } };
+    const material = new ShaderMaterial({
+      vertexShader: FACE_VERTEX, fragmentShader: FACE_FRAGMENT, uniforms, glslVersion: GLSL3,
+      side: DoubleSide, transparent: true, depthWrite: false,
+    });
+    const face = new Mesh(new PlaneGeometry(wide, high).scale(1, -1, 1).rotateY(-Math.PI / 2), material);
+    face.position.x = (z ? 0.5 : -0.5) * long;
+    return face;
   }
 
   /** Mark cells, such as those of a lesion: [[x, y, z], ...]. */
@@ -128,13 +132,11 @@ export class Stage {
     if (!this.bytes) return;
     const levels = this.paths.faces(Math.floor(this.time));
     [levels.input, levels.output].forEach((values, face) => {
-      const highest = Math.max(...values, 1e-6);
-      values.forEach((value, site) => {
-        const [red, green, blue] = rampColour(this.bytes, value / Math.max(highest, 0.3 * this.paths.highestLevel));
-        this.faces[face].setColorAt(site, new Color().setRGB(red / 255, green / 255, blue / 255, "srgb"));
-      });
-      this.faces[face].instanceColor.needsUpdate = true;
-      this.faces[face].material.opacity = this.theme === "dark" ? 0.3 : 0.55;
+      const highest = Math.max(...values, 0.3 * this.paths.highestLevel, 1e-6);
+      const { sites, opacity } = this.faces[face].material.uniforms;
+      values.forEach((value, site) => sites.value.image.data.set(rampColour(this.bytes, value / highest), 4 * site));
+      sites.value.needsUpdate = true;
+      opacity.value = this.theme === "dark" ? 0.3 : 0.5;
     });
   }
 
@@ -192,7 +194,8 @@ export class Stage {
     if (!this.flows) return -1;
     const { width, height } = this.canvas.getBoundingClientRect();
     const matrix = new Matrix4().multiplyMatrices(this.camera.projectionMatrix, this.camera.matrixWorldInverse).elements;
-    const { places, moves } = this.flows;
+    const { places } = this.flows;
+    const { moves, from } = this.flows.all;
     const { before, flowOf, records } = this.paths;
     const onScreen = (record) => {
       const [x, y, z] = [places[3 * record], places[3 * record + 1], places[3 * record + 2]];
@@ -202,8 +205,8 @@ export class Stage {
       return [(0.5 + 0.5 * across) * width, (0.5 - 0.5 * up) * height];
     };
     const step = Math.floor(this.time);
-    const until = this.flows.from[step + 1];
-    const oldest = this.trail ? this.flows.from[Math.max(0, step - 2 * this.trail)] : 0;
+    const until = from[step + 1];
+    const oldest = this.trail ? from[Math.max(0, step - 2 * this.trail)] : 0;
     let best = REACH, found = -1;
     for (let move = until - 1; move >= oldest; move--) {
       const record = moves[move];
@@ -234,17 +237,41 @@ export class Stage {
     this.draw();
   }
 
+  /** Draw in the next frame; where a whole picture takes long, a sketch first and the rest once nothing moves. */
   draw() {
-    if (this.waiting) return;
+    if (!this.waiting) requestAnimationFrame(() => this.drawNow(!this.slow));
     this.waiting = true;
-    requestAnimationFrame(() => this.drawNow());
+    if (!this.slow) return;
+    clearTimeout(this.resting);
+    this.resting = setTimeout(() => requestAnimationFrame(() => this.drawNow()), REST);
   }
 
-  drawNow() {
+  /** Draw now, the whole picture or its sketch. */
+  drawNow(whole = true) {
     this.waiting = false;
     if (!this.flows) return;
+    this.flows.sketch(!whole);
     this.renderer.render(this.scene, this.camera);
     this.frames++;
+  }
+
+  /** How long a whole picture takes, in milliseconds: drawn, and read back, so that nothing is still to be done. */
+  measure() {
+    const begin = performance.now();
+    this.drawNow();
+    const pen = this.renderer.getContext();
+    pen.readPixels(0, 0, 1, 1, pen.RGBA, pen.UNSIGNED_BYTE, new Uint8Array(4));
+    return performance.now() - begin;
+  }
+
+  /** Find out whether all paths of a large run can be drawn while they move. */
+  judge() {
+    if (this.flows.layers.length < 2) return;
+    const [time, trail] = [this.time, this.trail];
+    this.show(this.paths.steps, 0);
+    this.measure(); // the first picture compiles
+    this.slow = this.measure() > FRAME;
+    this.show(time, trail);
   }
 }
 

@@ -3,6 +3,7 @@
 import { brush, button, choice, figure, ink, make } from "./dom.js";
 import { SPEEDS } from "./player.js";
 
+const EDGE = 8; // pixels beside the chart, where the slider's thumb has its place
 const TRAILS = [["0", "whole paths"], ["12", "last 12 steps"], ["4", "last 4 steps"], ["1.5", "last step"]];
 
 export class Timeline {
@@ -10,6 +11,8 @@ export class Timeline {
     this.player = player;
     this.play = button("▶", "Play (space)", () => player.toggle(), { className: "play" });
     this.chart = make("canvas", { className: "chart" });
+    this.cursor = make("div", { className: "cursor" });
+    this.legend = [make("span", { className: "live" }), make("span", { className: "level" })];
     this.slider = make("input", {
       type: "range", min: 0, max: 1, step: "any", className: "scrub", "aria-label": "Step", on: { input: () => this.#scrub() },
     });
@@ -23,7 +26,7 @@ export class Timeline {
         this.play,
         button("›", "One step on (→)", () => player.step(1)),
         button("»", "To the end (End)", () => { player.pause(); player.go(player.steps); })),
-      make("div", { className: "track" }, this.chart, this.slider),
+      make("div", { className: "track" }, this.chart, make("div", { className: "legend", "aria-hidden": "true" }, this.legend), this.cursor, this.slider),
       make("div", { className: "buttons" }, this.clock, this.speed, this.trail));
     player.addEventListener("time", () => this.#move());
     player.addEventListener("state", () => {
@@ -45,14 +48,23 @@ export class Timeline {
     this.slider.max = steps;
     this.slider.value = time;
     this.slider.setAttribute("aria-valuetext", `step ${Math.floor(time)} of ${steps}`);
-    this.clock.textContent = `step ${Math.floor(time + 1e-6)} / ${steps}`;
-    this.draw();
+    const step = Math.floor(time + 1e-6);
+    this.cursor.style.transform = `translateX(${EDGE + (this.chart.clientWidth - 2 * EDGE) * (time / steps)}px)`;
+    if (step === this.step) return;
+    this.step = step;
+    this.clock.textContent = `step ${step} / ${steps}`;
+    const paths = this.all?.[0];
+    if (!paths) return;
+    this.legend[0].textContent = `live flows ${figure(paths.live[step] ?? 0)}`;
+    this.legend[1].textContent = `mean level ${figure(paths.meanLevel[step] ?? 0)}`;
   }
 
   /** Show the figures of one run, or of two that are compared. */
   setPaths(all) {
     this.all = all;
+    this.step = undefined;
     this.#move();
+    this.draw();
   }
 
   draw() {
@@ -61,8 +73,7 @@ export class Timeline {
     const steps = this.player.steps;
     const live = Math.max(...this.all.map((paths) => Math.max(...paths.live)), 1);
     const level = Math.max(...this.all.map((paths) => Math.max(...paths.meanLevel)), 1e-6);
-    const inner = width - 16;
-    const across = (step) => 8 + (inner * step) / steps;
+    const across = (step) => EDGE + ((width - 2 * EDGE) * step) / steps;
     const down = (share) => height - 4 - share * (height - 20);
     this.all.forEach((paths, number) => {
       const line = (values, highest, colour, filled) => {
@@ -74,7 +85,7 @@ export class Timeline {
         pen.stroke();
         if (!filled || number) return;
         pen.lineTo(across(values.length - 1), height);
-        pen.lineTo(8, height);
+        pen.lineTo(EDGE, height);
         pen.globalAlpha = 0.16;
         pen.fillStyle = ink(colour);
         pen.fill();
@@ -83,24 +94,6 @@ export class Timeline {
       line(paths.live, live, "first", true);
       line(paths.meanLevel, level, "second", false);
     });
-    pen.setLineDash([]);
-    const at = across(this.player.time);
-    pen.strokeStyle = ink("text");
-    pen.lineWidth = 1.5;
-    pen.beginPath();
-    pen.moveTo(at, 14);
-    pen.lineTo(at, height);
-    pen.stroke();
-    this.#legend(pen, Math.min(this.player.steps, Math.floor(this.player.time)));
-  }
-
-  #legend(pen, step) {
-    const paths = this.all[0];
-    pen.font = "11px system-ui, sans-serif";
-    pen.fillStyle = ink("first");
-    const live = `live flows ${figure(paths.live[step] ?? 0)}`;
-    pen.fillText(live, 8, 10);
-    pen.fillStyle = ink("second");
-    pen.fillText(`mean level ${figure(paths.meanLevel[step] ?? 0)}`, 20 + pen.measureText(live).width, 10);
+    this.#move();
   }
 }

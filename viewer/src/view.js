@@ -56,6 +56,7 @@ export class View extends EventTarget {
     this.table.fill();
     this.paint();
     this.show(Math.min(this.time, this.paths.steps), this.trail);
+    this.stage.judge();
   }
 
   /** Change the look: colouring, theme, traffic. */

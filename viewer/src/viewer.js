@@ -14,7 +14,7 @@ function showScene(raw) {
   view.begin();
   view.setScene(raw);
   board.open();
-  view.stage.drawNow();
+  view.stage.measure();
   window.energyFlow = { view, board, drawnAfter: performance.now() - begin };
   document.documentElement.dataset.ready = "";
 }
