@@ -20,7 +20,7 @@ from energy_flow.explorer.answers import steps_read
 from energy_flow.training.model_folder import save_model
 
 pytest.importorskip("fastapi", reason="the extra serve is not installed")
-pytest.importorskip("httpx", reason="the extra test is not installed")
+pytest.importorskip("httpx2", reason="the extra test is not installed")
 
 from starlette.testclient import TestClient
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from energy_flow import create_config, create_processor
+from energy_flow.analysis.trace import Trace
 from energy_flow.core.flows import ARRIVED, BORN, LAUNCHED, MOVING
 from energy_flow.viz import Answer, Scene, page_html, trace_html, write_page
 from energy_flow.viz.scene import PACKED
@@ -71,12 +72,13 @@ def test_records_are_put_in_order_of_time_and_stay_in_order_within_a_step() -> N
 def test_a_run_of_a_model_becomes_a_scene() -> None:
     config = create_config("tiny", carrier_hidden_size=8, carrier_num_layers=1)
     with torch.no_grad():
-        trace = create_processor(config).run(torch.randn(2, config.input_embedding_dim), record=True).trace
-    assert trace is not None
-    scene = Scene.of(Records(config.box, config.sites, **trace._asdict()))
+        result = create_processor(config).run(torch.randn(2, config.input_embedding_dim), record=True)
+    trace = Trace.of(result, config)
+    scene = Scene.of(trace)
     assert (scene.box, scene.sites) == ((12, 12, 8), (4, 4))
     assert [note.name for note in scene.samples] == ["sample 0", "sample 1"]
-    assert len(scene.records["step"]) == len(trace.step)
+    assert len(scene.records["step"]) == len(trace)
+    assert trace._repr_html_() == trace_html(trace)
 
 
 def test_notes_belong_to_samples_by_their_numbers_in_the_trace() -> None:

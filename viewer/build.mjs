@@ -1,8 +1,10 @@
 // Bundles the sources and three.js into the two files that the Python package ships.
 import { context, build } from "esbuild";
+import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
+const licence = readFileSync(here("node_modules/three/LICENSE"), "utf-8"); // pages are copied, and it with them
 const options = {
   entryPoints: [here("src/viewer.js"), here("src/viewer.css")],
   outdir: here("../energy_flow/viz/static"),
@@ -12,9 +14,7 @@ const options = {
   target: ["es2022"],
   charset: "ascii",
   legalComments: "none",
-  banner: {
-    js: "/* Energy Flow viewer, Apache-2.0; with three.js, MIT, Copyright 2010-2026 three.js authors: see NOTICE. */",
-  },
+  banner: { js: `/* Energy Flow viewer, Apache-2.0. It contains three.js:\n\n${licence.replaceAll("©", "(c)")}*/` },
   logLevel: "info",
 };
 

@@ -71,7 +71,11 @@ def create_app(subject: Subject, token: str | None = None) -> FastAPI:
     @app.get("/api/rows/{number}")
     def row(number: int) -> dict[str, Any]:
         part, place = subject.row(number)
-        return {"numbers": part.inputs[place].tolist(), "face": part.face or subject.face, "name": _name(part, place)}
+        return {
+            "numbers": part.inputs[place : place + 1][0].tolist(),
+            "face": part.face or subject.face,
+            "name": _name(part, place),
+        }
 
     @app.post("/api/run")
     def run(wanted: RunRequest) -> dict[str, Any]:

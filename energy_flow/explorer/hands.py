@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
+from ..analysis.trace import Trace
 from ..config import Box
-from ..core import FlowTrace
 from ..core.interventions import AddNoise, BlockCells, Freeze, Intervention, Kill, Replay
 from .requests import AnyHand, Block, Cut, Noise, Routes, Still
 
 
-def interventions_of(hands: Sequence[AnyHand], box: Box, traces: Mapping[str, FlowTrace]) -> list[Intervention]:
+def interventions_of(hands: Sequence[AnyHand], box: Box, traces: Mapping[str, Trace]) -> list[Intervention]:
     """The interventions, in their order.
 
     Args:
@@ -26,7 +26,7 @@ def interventions_of(hands: Sequence[AnyHand], box: Box, traces: Mapping[str, Fl
     return [_one(hand, box, traces) for hand in hands]
 
 
-def _one(hand: AnyHand, box: Box, traces: Mapping[str, FlowTrace]) -> Intervention:
+def _one(hand: AnyHand, box: Box, traces: Mapping[str, Trace]) -> Intervention:
     chosen = {"flows": hand.flows, "steps": hand.steps}
     if isinstance(hand, Block):
         beyond = [cell for cell in hand.cells if any(place >= size for place, size in zip(cell, box, strict=True))]

@@ -47,7 +47,8 @@ def _test_row(subject: Subject, number: int) -> Given:
     part, place = subject.row(number)
     texts = part.input_texts[place] if part.input_texts else f"test row {number}"
     target_text = part.target_texts[place] if part.target_texts else None
-    return Given(part.inputs[place : place + 1], texts, part.face or subject.face, part.targets[place], target_text)
+    target = part.targets[place : place + 1][0]
+    return Given(part.inputs[place : place + 1], texts, part.face or subject.face, target, target_text)
 
 
 def _numbers(subject: Subject, wanted: NumbersInput) -> Given:

@@ -8,15 +8,15 @@ from __future__ import annotations
 import secrets
 from collections import OrderedDict
 from threading import Lock
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..analysis.trace import Trace
 from ..config import Box
-from ..core import FlowProcessor, FlowTrace
+from ..core import FlowProcessor
 from ..training.batches import box_of
 from ..viz import Scene
 from .answers import answer_of, cells_of
@@ -32,7 +32,7 @@ MOST_RECORDS = 400_000  # of a run that is drawn
 class Kept(NamedTuple):
     """What is kept of a run."""
 
-    trace: FlowTrace
+    trace: Trace
     output: Tensor  # (T,)
     measure: tuple[str, float] | None  # what the answer's curve ends with
 
@@ -70,14 +70,12 @@ class Session:
         weight = next(processor.parameters())
         row = given.row.to(weight.device, weight.dtype)
         result = processor.run(row, record=True, along=1.0, intervene=hands)
-        assert result.trace is not None
         assert result.along is not None
-        trace = FlowTrace(*(values if values is None else values.cpu() for values in result.trace))
+        trace = Trace.of(result, processor.config)
         answer = answer_of(self.subject, given, result.along[:, 0].float().cpu(), result.stats.steps)
         output = result.output[0].float().cpu()
         measure = (answer.curve_name, answer.curve[-1]) if answer.curve else None
-        records = SimpleNamespace(box=box, sites=processor.config.sites, **trace._asdict())
-        scene = Scene.of(records, title=given.name, subtitle=model.name, names={0: given.name}, answers={0: answer})
+        scene = Scene.of(trace, title=given.name, subtitle=model.name, names={0: given.name}, answers={0: answer})
         differs = self._difference(wanted.against, output, measure)
         name = self._keep(Kept(trace, output, measure))
         return {"run": name, "scene": scene.to_dict(), "measure": measure, "difference": differs}
