@@ -7,6 +7,7 @@ import hashlib
 import html
 import json
 import re
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from energy_flow import create_config, create_processor
-from energy_flow.analysis.trace import Trace
+from energy_flow.analysis import Trace
 from energy_flow.core.flows import ARRIVED, BORN, LAUNCHED, MOVING
 from energy_flow.viz import Answer, Scene, page_html, trace_html, write_page
 from energy_flow.viz.scene import PACKED
@@ -161,3 +162,13 @@ def test_a_notebook_gets_a_frame_with_the_page_or_a_sentence() -> None:
     assert 'sandbox="allow-scripts"' in frame
     many = Records()._replace(step=torch.zeros(400_001, dtype=torch.int64))
     assert trace_html(many).startswith("<p>400,001 records are too many")
+
+
+def test_the_code_of_the_page_on_the_viewer_runs_as_written(tmp_path, monkeypatch) -> None:
+    text = (Path(__file__).parent.parent / "docs" / "viewer.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    assert blocks
+    monkeypatch.chdir(tmp_path)
+    for block in blocks:
+        exec(block, {})
+    assert "Three samples" in (tmp_path / "flows.html").read_text(encoding="utf-8")

@@ -150,7 +150,8 @@ export class FlowDrawing {
     const dark = theme === "dark";
     this.shared.glow.value = dark ? 1 : 0.35;
     const crowd = Math.min(1, (600 / Math.max(1, this.count)) ** 0.45);
-    this.opacity = dark ? 0.06 + 0.7 * crowd : 0.12 + 0.6 * crowd;
+    const bright = answer ? 1.9 : 1; // most classes of an answer are dim
+    this.opacity = Math.min(0.9, bright * (dark ? 0.06 + 0.7 * crowd : 0.12 + 0.6 * crowd));
     this.shared.opacity.value = this.opacity;
     for (const object of this.objects) object.material.blending = dark ? AdditiveBlending : NormalBlending;
   }

@@ -80,8 +80,12 @@ export class Slot extends EventTarget {
   /** Take a test row. */
   async pick(row) {
     await this.#try(async () => {
-      this.editor.load(await ask(`/api/rows/${row}`));
+      const found = await ask(`/api/rows/${row}`);
+      this.editor.load(found);
       this.row = row;
+      if (![...this.list.options].some((option) => Number(option.value) === row)) {
+        this.list.prepend(make("option", { value: row }, found.name || `row ${row}`));
+      }
       this.list.value = String(row);
       await this.#take({ kind: "row", row });
     });
