@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -25,7 +26,7 @@ pytest.importorskip("httpx2", reason="the extra test is not installed")
 from starlette.testclient import TestClient
 
 from energy_flow.explorer.app import create_app
-from energy_flow.explorer.guard import HEADERS, LARGEST_BODY
+from energy_flow.explorer.guard import DRAINED, HEADERS, LARGEST_BODY
 from energy_flow.explorer.session import KEPT_RUNS
 
 SMALL = {"carrier_hidden_size": 8, "carrier_num_layers": 1, "neuron_hidden_dim": 8, "neuron_output_dim": 8}
@@ -130,7 +131,7 @@ def test_with_a_token_every_request_must_carry_it() -> None:
 def test_too_large_a_body_is_refused_whether_it_says_so_or_not(clients: Clients) -> None:
     client = clients("texts")
     megabyte = b'{"input": {"kind": "text", "text": "' + b"a" * LARGEST_BODY + b'"}}'
-    for body in (megabyte, iter([megabyte[:500_000], megabyte[500_000:]])):
+    for body in (megabyte, iter([megabyte[:500_000], megabyte[500_000:]]), b"a" * (DRAINED + 1)):
         reply = client.post("/api/run", content=body, headers={"Content-Type": "application/json"})
         assert reply.status_code == 413
         assert reply.json() == {"error": "the body is larger than 1,000,000 bytes"}
@@ -150,7 +151,7 @@ def test_too_large_a_body_is_refused_whether_it_says_so_or_not(clients: Clients)
         ({"input": {"kind": "text", "text": "a" * 6000}}, "at most 5000 characters"),
         ({"input": {"kind": "text", "text": "a"}}, "maze has no texts; pick a row"),
         ({"model": 3}, "model = 3; there are 1"),
-        ({"box": [5, 5, 20_000]}, "about 500,000 records, a page shows 400,000"),
+        ({"box": [5, 5, 20_000]}, "19,999 steps, a page plays at most 2,000"),
         ({"box": [7, 7, 25]}, "takes 294 numbers, the input has 150"),
         ({"hands": [{"kind": "block", "cells": [[5, 0, 1]]}]}, "cells: (5, 0, 1) lies beyond the box of 5x5x25"),
         ({"hands": [{"kind": "replay", "run": "gone"}]}, "its routes are not kept any more"),
@@ -164,10 +165,27 @@ def test_what_does_not_fit_is_refused_in_a_sentence(clients: Clients, wanted: di
     assert len(error) <= 500
 
 
-def test_numbers_that_are_not_finite_are_refused(clients: Clients) -> None:
-    body = '{"input": {"kind": "numbers", "numbers": [NaN]}}'
+@pytest.mark.parametrize(
+    ("number", "message"), [("NaN", "finite number"), ("1e39", "beyond what float32 holds"), ("3e38", "is not finite")]
+)
+def test_numbers_that_are_not_finite_are_refused(clients: Clients, number: str, message: str) -> None:
+    body = '{"input": {"kind": "numbers", "numbers": [' + ",".join([number] * 64) + "]}}"
     reply = clients("delivery").post("/api/run", content=body, headers={"Content-Type": "application/json"})
     assert reply.status_code == 422
+    assert message in reply.json()["error"]
+
+
+def test_a_box_with_too_many_records_is_refused(clients: Clients) -> None:
+    wanted = {"kind": "numbers", "numbers": maze_numbers((20, 20), [(0, 1)], 0, 1), "face": [20, 20]}
+    error = run(clients("maze"), 422, input=wanted, box=[20, 20, 1500])["error"]
+    assert "about 600,000 records, a page shows 400,000" in error
+
+
+def test_a_long_run_is_read_at_equal_distances_and_in_the_end(clients: Clients) -> None:
+    steps = answer_of(run(clients("maze"), box=[5, 5, 601]))["steps"]
+    assert len(steps) <= 250
+    assert steps[-1] == 600
+    assert set(np.diff(steps)) == {3}
 
 
 def maze_numbers(face: tuple[int, int], open_walls: list[tuple[int, int]], start: int, goal: int) -> list[int]:
@@ -347,3 +365,24 @@ def test_the_command_says_what_is_missing_or_wrong(tmp_path, capsys, monkeypatch
         main(["explore", str(tmp_path / "run"), "--data", "maze", "--device", "cpu"])
     assert stop.value.code == 2
     assert "pip install 'energy-flow[serve]'" in capsys.readouterr().err
+
+
+def test_another_host_than_the_loopback_gets_a_token_in_its_address(monkeypatch) -> None:
+    uvicorn = pytest.importorskip("uvicorn", reason="the extra serve is not installed")
+    from energy_flow.explorer.serving import open_socket, serve
+
+    served = []
+    monkeypatch.setattr(uvicorn.Server, "run", lambda self, sockets: served.append(self.config.app))
+    said: list[str] = []
+    for host in ("127.0.0.1", "0.0.0.0"):
+        serve(of_texts(), host, 0, say=said.append)
+    assert "token" not in said[0]
+    token = said[1].split("?token=")[1].split()[0]
+    assert len(token) >= 32
+    app = TestClient(served[1], base_url="http://10.0.0.7")
+    assert app.get("/api/subject").status_code == 401
+    assert app.get("/api/subject", headers={"Authorization": f"Bearer {token}"}).status_code == 200
+    with open_socket("127.0.0.1", 0) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ValueError, match=f"--host 127.0.0.1 --port {port}: .*; give another, or --port 0"):
+            open_socket("127.0.0.1", port)

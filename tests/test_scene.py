@@ -19,6 +19,7 @@ from energy_flow import create_config, create_processor
 from energy_flow.analysis import Trace
 from energy_flow.core.flows import ARRIVED, BORN, LAUNCHED, MOVING
 from energy_flow.viz import Answer, Scene, page_html, trace_html, write_page
+from energy_flow.viz.page import static_text
 from energy_flow.viz.scene import PACKED
 
 EVIL = "</script><script>alert(1)</script><!-- & ' \" \u2028"
@@ -172,3 +173,12 @@ def test_the_code_of_the_page_on_the_viewer_runs_as_written(tmp_path, monkeypatc
     for block in blocks:
         exec(block, {})
     assert "Three samples" in (tmp_path / "flows.html").read_text(encoding="utf-8")
+
+
+def test_the_bundle_that_is_shipped_was_built_from_these_sources() -> None:
+    folder = Path(__file__).parent.parent / "viewer"
+    names = sorted(["build.mjs", "package-lock.json", *(f"src/{path.name}" for path in (folder / "src").iterdir())])
+    digest = hashlib.sha256()
+    for name in names:
+        digest.update(f"{name}\n".encode() + (folder / name).read_bytes())
+    assert f"sources {digest.hexdigest()}" in static_text("viewer.js")[:200], "build it: npm ci && npm run build"

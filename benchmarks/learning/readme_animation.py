@@ -83,11 +83,9 @@ def scene_of(processor: FlowProcessor) -> Scene:
     """Among the test mazes of 9 x 9 that are solved, the one about which the lattice is wrong for longest."""
     subject = Subject([Model(TASK, processor.eval())], load_data(TASK))
     steps = next(steps for side, steps, _ in TRIALS[TASK] if side == SIDE)
-    box, first = Box(SIDE, SIDE, steps + 1), 0
-    for part in parts_of(subject.data.test):
-        if part.face == (SIDE, SIDE):
-            break
-        first += len(part)
+    box, parts = Box(SIDE, SIDE, steps + 1), parts_of(subject.data.test)
+    size = [part.face for part in parts].index((SIDE, SIDE))
+    part, first = parts[size], sum(len(smaller) for smaller in parts[:size])
     rows, targets = part.inputs[:], part.targets[:]
     with torch.no_grad():
         along = processor.run(rows, box=box, along=1.0).along

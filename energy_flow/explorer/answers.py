@@ -14,6 +14,7 @@ from ..viz import Answer
 from .inputs import Given
 from .subject import FLOOD, MAZE, SUDOKUS, Subject
 
+MOST_READS = 250  # of a long run, at equal distances
 SHOWN_TEXTS = 6
 SHOWN_NUMBERS = 1024  # of an output that is drawn as numbers
 
@@ -41,6 +42,9 @@ def answer_of(subject: Subject, given: Given, along: Tensor, steps: int) -> Answ
     """
     at = steps_read(len(along), steps)
     along = torch.cat((along[: len(at) - 1], along[-1:]))
+    every = -(-len(at) // MOST_READS)
+    kept = list(range(len(at) - 1, -1, -every))[::-1]  # the last is among them
+    at, along = [at[row] for row in kept], along[kept]
     if subject.nearest is not None:
         return _texts(subject, given, along, at)
     classes = _classes(subject, along.shape[1])

@@ -56,6 +56,8 @@ def _numbers(subject: Subject, wanted: NumbersInput) -> Given:
     expected = _width_for(subject, face)
     if row.shape[1] != expected:
         raise ValueError(f"numbers: {row.shape[1]} of them, the model takes {expected} for this face; give so many")
+    if not torch.isfinite(row).all():
+        raise ValueError("numbers: one is beyond what float32 holds; give smaller ones")
     if subject.data.task == MAZE:
         assert face is not None  # a maze has one
         return Given(row, "your maze", face, _way(row, face))

@@ -26,6 +26,7 @@ from .requests import Routes, RunRequest
 from .subject import Subject
 
 KEPT_RUNS = 12
+MOST_STEPS = 2000  # of an untrained path
 MOST_RECORDS = 400_000  # of a run that is drawn
 
 
@@ -72,8 +73,10 @@ class Session:
         result = processor.run(row, record=True, along=1.0, intervene=hands)
         assert result.along is not None
         trace = Trace.of(result, processor.config)
-        answer = answer_of(self.subject, given, result.along[:, 0].float().cpu(), result.stats.steps)
         output = result.output[0].float().cpu()
+        if not torch.isfinite(result.along).all():
+            raise ValueError("the output is not finite; give smaller numbers, or less noise")
+        answer = answer_of(self.subject, given, result.along[:, 0].float().cpu(), result.stats.steps)
         measure = (answer.curve_name, answer.curve[-1]) if answer.curve else None
         scene = Scene.of(trace, title=given.name, subtitle=model.name, names={0: given.name}, answers={0: answer})
         differs = self._difference(wanted.against, output, measure)
@@ -88,6 +91,10 @@ class Session:
             raise ValueError(
                 f"box = {config.box}: it takes {config.input_embedding_dim} numbers, the input has "
                 f"{given.row.shape[1]}; give a box with as many sites as the input has cells"
+            )
+        if config.untrained_path > MOST_STEPS:
+            raise ValueError(
+                f"box = {config.box}: {config.untrained_path:,} steps, a page plays at most {MOST_STEPS:,}"
             )
         records = config.num_sites * (config.untrained_path + 1)
         if records > MOST_RECORDS:

@@ -90,6 +90,10 @@ export class Stage {
 
   /** Mark cells, such as those of a lesion: [[x, y, z], ...]. */
   mark(cells) {
+    for (const mark of this.marks.children) {
+      mark.geometry.dispose();
+      mark.material.dispose();
+    }
     this.marks.clear();
     if (cells.length) {
       const [wide, high, long] = this.lattice.size;

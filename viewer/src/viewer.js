@@ -3,7 +3,12 @@
 import { Board } from "./board.js";
 import { make } from "./dom.js";
 import { explore } from "./explorer.js";
+import { ALL, Paths } from "./paths.js";
+import { decode } from "./scene.js";
+import { flowTable } from "./story.js";
 import { View } from "./view.js";
+
+const NO_WEBGL = "This browser cannot draw with WebGL 2. Switch on hardware acceleration, or use another browser.";
 
 function showScene(raw) {
   const begin = performance.now();
@@ -19,6 +24,17 @@ function showScene(raw) {
   document.documentElement.dataset.ready = "";
 }
 
+/** What a browser without WebGL 2 can show of a scene: its flows in words. */
+function tellScene(raw) {
+  const paths = new Paths(decode(raw), ALL);
+  const table = flowTable(() => paths, () => {});
+  document.body.append(make("main", { className: "failed" }, make("h1", {}, raw.title || "Energy Flow"), make("p", {}, NO_WEBGL), table.element));
+  table.element.open = true;
+}
+
 const held = document.getElementById("scene");
-if (held) showScene(JSON.parse(held.textContent));
-else explore();
+const draws = Boolean(document.createElement("canvas").getContext("webgl2"));
+if (held && draws) showScene(JSON.parse(held.textContent));
+else if (held) tellScene(JSON.parse(held.textContent));
+else if (draws) explore();
+else document.body.append(make("p", { className: "failed" }, NO_WEBGL));
