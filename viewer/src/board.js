@@ -11,7 +11,7 @@ const COLOURINGS = [["level", "colour: level"], ["origin", "colour: origin"], ["
 const KEYS = [
   ["space", "play, pause"], ["← →", "one step"], ["Home End", "launch, end"], ["[ ]", "slower, faster"],
   ["W A S D", "orbit"], ["+ −", "nearer, farther"], ["0", "the whole box"], ["C", "colouring"], ["V", "traffic of the cells"],
-  ["P", "paths that stay"], ["T", "dark, light"], ["Esc", "let go of a flow"], ["?", "these keys"],
+  ["P", "paths that stay"], ["T", "dark, light"], ["Esc", "let go of a flow or a site"], ["?", "these keys"],
 ];
 const TURN = 0.12;
 
@@ -175,7 +175,7 @@ export class Board {
       "+": turn(0, 0, 1.15), "=": turn(0, 0, 1.15), "-": turn(0, 0, 1 / 1.15), 0: () => this.wholeBox(),
       c: next(this.colouring), v: () => this.setLook({ traffic: !this.look.traffic }), p: next(this.timeline.trail),
       t: () => this.#turnTheme(), "?": () => this.help.showModal(),
-      Escape: () => this.views.forEach((view) => view.followed >= 0 && view.follow(-1)),
+      Escape: () => this.views.forEach((view) => (view.followed >= 0 || view.site >= 0) && view.follow(-1)),
     };
   }
 }

@@ -7,13 +7,28 @@ const SQUARES = 400, SCALE = 14;
 const MAPS = [["input", "launched"], ["now", "on the way"], ["output", "arrived"]];
 
 export class FaceMaps {
-  constructor() {
+  constructor(choose) {
     this.canvases = MAPS.map(([, words]) => make("canvas", { className: "facemap", role: "img", "aria-label": `levels ${words}, by site` }));
     this.element = make("div", { className: "facemaps" },
       this.canvases.map((canvas, index) => make("figure", {}, canvas, make("figcaption", {}, MAPS[index][1]))));
+    this.#listen(choose);
+  }
+
+  #listen(choose) {
+    const [launched] = this.canvases;
+    launched.title = "Click a site to see its flows alone";
+    launched.addEventListener("click", (event) => {
+      const { columns, rows } = this.lattice;
+      const place = launched.getBoundingClientRect();
+      const size = Math.min(place.width / columns, place.height / rows);
+      const column = Math.floor((event.clientX - place.left - (place.width - size * columns) / 2) / size);
+      const row = Math.floor((event.clientY - place.top - (place.height - size * rows) / 2) / size);
+      if (column >= 0 && row >= 0 && column < columns && row < rows) choose(row * columns + column);
+    });
   }
 
   show(paths, step, theme) {
+    this.lattice = paths.lattice;
     const levels = paths.faces(step);
     const bytes = rampBytes(theme);
     MAPS.forEach(([name], index) => paintFace(this.canvases[index], paths.lattice, levels[name], bytes, paths.highestLevel));

@@ -6,12 +6,14 @@ import {
 } from "three";
 import { bandBytes, classColour, rampBytes, siteColour } from "./colours.js";
 import { readAt } from "./answer.js";
+import { ALL } from "./paths.js";
 import { EVENTS } from "./scene.js";
 import { HEAD_FRAGMENT, HEAD_VERTEX, SEGMENT_FRAGMENT, SEGMENT_VERTEX } from "./shaders.js";
 
 const TABLE_WIDTH = 1024;
 const MOST_WIDE = 20000; // moves up to which they are drawn as ribbons; more are thin lines
 const SKETCHED = 10000; // moves in the sketch of a large run, which is drawn while it moves
+const APART = 0.3, GOLDEN = 2.39996; // of a site; the angle from one sample to the next
 const PLAIN = 128, FOLLOWED = 255, ASIDE = 0; // the flag of a flow in the table
 
 export class FlowDrawing {
@@ -51,8 +53,17 @@ export class FlowDrawing {
     this.layers = this.stride === 1 ? [this.all] : [this.#layer(sketch), this.#layer(others)];
     this.places = new Float32Array(3 * count);
     for (let record = 0; record < count; record++) {
-      this.places.set(lattice.place(records.x[record], records.y[record], records.z[record]), 3 * record);
+      const [aside, down] = this.#apart(records.sample[record]);
+      this.places.set(lattice.place(records.x[record] + aside, records.y[record] + down, records.z[record]), 3 * record);
     }
+  }
+
+  /** How far a sample is drawn beside its cells, in cells, where several are drawn at once: within its site. */
+  #apart(sample) {
+    if (this.paths.sample !== ALL) return [0, 0];
+    const { width, height, columns, rows } = this.paths.lattice;
+    const far = APART * Math.sqrt((sample + 0.5) / this.paths.scene.samples.length);
+    return [(far * Math.cos(GOLDEN * sample) * width) / columns, (far * Math.sin(GOLDEN * sample) * height) / rows];
   }
 
   /** Moves by the records that they lead to, and where those of each step begin. */
@@ -149,9 +160,9 @@ export class FlowDrawing {
     this.shared.dimmed.value = family ? 0.1 : 1;
     const dark = theme === "dark";
     this.shared.glow.value = dark ? 1 : 0.35;
-    const crowd = Math.min(1, (600 / Math.max(1, this.count)) ** 0.45);
+    const crowd = Math.min(1, (600 / Math.max(1, this.count)) ** 0.5);
     const bright = answer ? 1.9 : 1; // most classes of an answer are dim
-    this.opacity = Math.min(0.9, bright * (dark ? 0.06 + 0.7 * crowd : 0.12 + 0.6 * crowd));
+    this.opacity = Math.min(0.9, bright * (dark ? 0.015 + 0.75 * crowd : 0.06 + 0.66 * crowd));
     this.shared.opacity.value = this.opacity;
     for (const object of this.objects) object.material.blending = dark ? AdditiveBlending : NormalBlending;
   }

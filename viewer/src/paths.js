@@ -115,6 +115,13 @@ export class Paths {
     return found;
   }
 
+  /** The flows of all families that were launched at a site. */
+  launchedAt(site) {
+    const found = new Set();
+    for (let flow = 0; flow < this.flows; flow++) if (this.origin[flow] === site) found.add(flow);
+    return found;
+  }
+
   /** The record of a flow at a step, or -1 where it does not live then. */
   recordAt(flow, step) {
     const steps = this.records.step;

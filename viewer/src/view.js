@@ -1,8 +1,9 @@
 // One scene as people see it: the canvas, the tip beside the pointer, the face maps, the answer, the story.
 
 import { AnswerPanel } from "./answer.js";
-import { make } from "./dom.js";
+import { button, make } from "./dom.js";
 import { FaceMaps } from "./facemaps.js";
+import { figuresOf, Legend } from "./legend.js";
 import { ALL, Paths } from "./paths.js";
 import { decode } from "./scene.js";
 import { Stage } from "./stage.js";
@@ -16,13 +17,16 @@ export class View extends EventTarget {
     this.label = make("div", { className: "view-name" }, name);
     this.axis = make("div", { className: "axis", "aria-hidden": "true" }, make("span", {}, "input face"), make("span", {}, "z →"), make("span", {}, "output face"));
     this.element = make("section", { className: "view", "aria-label": name || "View" }, this.canvas, this.label, this.axis, this.tip);
-    this.faces = new FaceMaps();
+    this.faces = new FaceMaps((site) => this.fan(site));
+    this.legend = new Legend();
+    this.figures = make("div", { className: "figures" });
     this.answer = new AnswerPanel();
     this.story = make("section", { className: "story", hidden: true });
     this.table = flowTable(() => this.paths, (flow) => this.follow(flow));
-    this.side = make("div", { className: "side-view" }, this.faces.element, this.answer.element, this.story, this.table.element);
+    this.side = make("div", { className: "side-view" }, this.faces.element, this.legend.element, this.figures, this.answer.element, this.story, this.table.element);
     this.look = { colouring: "level", theme: "dark", traffic: false };
     this.followed = -1;
+    this.site = -1; // whose flows are shown alone
     [this.time, this.trail] = [0, 0];
   }
 
@@ -63,8 +67,8 @@ export class View extends EventTarget {
   paint(changes = {}) {
     Object.assign(this.look, changes);
     if (!this.paths) return;
-    const family = this.followed < 0 ? null : this.paths.family(this.followed);
-    this.stage.paint({ ...this.look, family });
+    this.stage.paint({ ...this.look, family: this.#chosen() });
+    this.legend.show(this.paths, this.look);
     this.#tell();
     this.faces.show(this.paths, Math.floor(this.time), this.look.theme);
     this.answer.row = undefined;
@@ -80,13 +84,28 @@ export class View extends EventTarget {
     this.shownStep = Math.floor(time);
     this.faces.show(this.paths, this.shownStep, this.look.theme);
     this.answer.show(this.shownStep);
+    this.figures.replaceChildren(figuresOf(this.paths, this.shownStep));
   }
 
   /** Follow a flow with its family; -1 lets go. */
   follow(flow) {
     this.followed = flow === this.followed ? -1 : flow;
+    this.site = -1;
     this.paint();
     this.dispatchEvent(new Event("follow"));
+  }
+
+  /** Show the flows that were launched at a site, and their families, before all others; the same site again lets go. */
+  fan(site) {
+    this.site = site === this.site ? -1 : site;
+    this.followed = -1;
+    this.paint();
+    this.dispatchEvent(new Event("follow"));
+  }
+
+  #chosen() {
+    if (this.site >= 0) return this.paths.launchedAt(this.site);
+    return this.followed < 0 ? null : this.paths.family(this.followed);
   }
 
   sentence() {
@@ -94,9 +113,19 @@ export class View extends EventTarget {
   }
 
   #tell() {
-    this.story.hidden = this.followed < 0;
+    this.story.hidden = this.followed < 0 && this.site < 0;
     if (this.story.hidden) return;
-    this.story.replaceChildren(make("h3", {}, "Followed flow"), storyList(tell(this.paths, this.followed)), ...(this.storyTools?.(this) ?? []));
+    const release = button("let go", "Show all flows alike (Esc)", () => (this.site < 0 ? this.follow(-1) : this.fan(this.site)));
+    if (this.site >= 0) {
+      const { columns } = this.paths.lattice;
+      const words = `Flows from site ${this.site} (${this.site % columns}, ${Math.floor(this.site / columns)}), and their children`;
+      this.story.replaceChildren(make("h3", {}, words), make("div", { className: "line" }, release));
+      return;
+    }
+    const origin = this.paths.origin[this.followed];
+    const fan = button(`all from site ${origin}`, "Show all flows that were launched at this site", () => this.fan(origin));
+    this.story.replaceChildren(make("h3", {}, "Followed flow"), storyList(tell(this.paths, this.followed)),
+      make("div", { className: "line" }, fan, release), ...(this.storyTools?.(this) ?? []));
   }
 
   #under(event) {
