@@ -190,9 +190,9 @@ export class FlowDrawing {
 
   resize(width, height, ratio) {
     this.shared.viewport.value.set(width, height);
-    const crowd = Math.max(0.45, Math.min(1, Math.sqrt(80 / Math.max(1, this.paths.from[1]))));
+    const crowd = Math.max(0.25, Math.min(1, Math.sqrt(80 / Math.max(1, this.paths.from[1]))));
     this.shared.thickness.value = 3.4 * ratio * (0.4 + 0.6 * crowd);
-    this.shared.size.value = 0.11 * height * (0.35 + 0.65 * crowd);
+    this.shared.size.value = 0.11 * height * (0.25 + 0.75 * crowd);
   }
 
   dispose() {
