@@ -21,7 +21,7 @@ from energy_flow.config import Box  # noqa: E402
 from energy_flow.core import Execution, create_processor  # noqa: E402  (the device must be known before)
 from energy_flow.core.constants import Constant  # noqa: E402
 from energy_flow.data import PairData, PairSet, TextBank  # noqa: E402
-from energy_flow.data.pairs import Batch  # noqa: E402
+from energy_flow.data.reading import Batch  # noqa: E402
 from energy_flow.text import NearestTexts  # noqa: E402
 from energy_flow.training import EnergyTrainer, Judge, NonFiniteError, load_model, training_loop  # noqa: E402
 from energy_flow.training import training_step as steps  # noqa: E402
@@ -83,7 +83,7 @@ def several_sizes() -> dict:
         waited.append(counted.total() - len(result.stats.live))
     one.processor.eval()
     one.processor.config = one.config.replace(coast=0.1)
-    found["coasts"] = bool(one.processor.run(batch.inputs[:4].to(NAME), box=Box(2, 2, 30)).stats.live.any())
+    found["coasts"] = bool(one.processor.run(batch.inputs[:4].to(NAME), box=Box(2, 2, 30)).stats.coasted.any())
     return found | {"waits beyond the lattice's": waited}
 
 

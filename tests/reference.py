@@ -7,9 +7,9 @@ the package. Gradients come from autograd over scalars and small vectors.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -26,6 +26,16 @@ class Flow:
     parent_id: int = -1
     age: int = 0
     aim: Tensor | None = None  # (S,) with a pointer, once it has arrived
+
+
+class Update(NamedTuple):
+    """What a step makes of one flow before it splits."""
+
+    energy: Tensor  # (C,)
+    stride: list[Tensor]  # cells along x, y, z
+    hidden: list[Tensor]  # L of (N,)
+    shares: list[Tensor]  # of the children that it may start
+    aim: Tensor | None  # (S,) with a pointer
 
 
 @dataclass
@@ -50,6 +60,7 @@ class Reference:
         self.columns, self.rows = config.sites
         self.nodes_x = self.nodes(config.lattice_width, self.columns)
         self.nodes_y = self.nodes(config.lattice_height, self.rows)
+        self.jump = max(1, math.ceil(Fraction(config.lattice_depth - 1, config.initial_steps)))  # cells, untrained
 
     @staticmethod
     def nodes(cells: int, patches: int) -> list[int]:
@@ -92,6 +103,7 @@ class Reference:
                 parts.append(weights["mapper.input_weight"] @ (piece / weights["mapper.input_rms"]) * gain)
         energies = torch.cat(parts)
         flows = []
+        self.before: dict[int, Tensor] | None = None  # what the columns held one step ago
         self.entered = energies.reshape(self.rows * self.columns, config.energy_dim)
         for row in range(self.rows):
             for column in range(self.columns):
@@ -108,103 +120,117 @@ class Reference:
         return flows
 
     def step(self, flows: list[Flow], next_id: int, step: int, result: SampleResult) -> tuple[list[Flow], list[Flow]]:
-        config = self.config
-        field_of_site, whole = self.perceive(flows)
-        coasting = self.coasting(flows, field_of_site, step)
-        updates = [
-            self.coast(flow) if coasts else self.update(flow, field_of_site, whole)
-            for flow, coasts in zip(flows, coasting, strict=True)
-        ]
-        result.coasted.append(sum(coasting))
-
-        candidates = []
-        for flow, (energy, _, _, shares, _), coasts in zip(flows, updates, coasting, strict=True):
-            if not coasts and level(energy) >= config.spawn_threshold and not (flow.age == 0 and flow.parent_id >= 0):
-                for child, share in enumerate(shares):
-                    if level(share * energy) >= config.energy_threshold:
-                        candidates.append((-level(share * energy), flow.flow_id, child))
-        candidates.sort()
-        room = max(0, min(config.max_spawn_per_step, config.max_active_flows - len(flows)))
-        accepted = {(flow_id, child): next_id + rank for rank, (_, flow_id, child) in enumerate(candidates[:room])}
-        result.live.append(len(flows))
-        result.refused.append(len(candidates) - len(accepted))
-
+        """All flows by one step: those that go on, and their children, numbered from `next_id`."""
+        updates = self.updates(flows, result)
+        accepted = self.accept(flows, updates, next_id, result)
         survivors, children = [], []
-        for flow, (energy, stride, hidden, shares, aim) in zip(flows, updates, strict=True):
-            kept = torch.ones((), dtype=torch.float64)
-            for child, share in enumerate(shares):
-                if (flow.flow_id, child) not in accepted:
-                    continue
-                kept = kept - share
-                offset = self.weights["carrier.child_offset"][:, child]
-                children.append(
-                    Flow(
-                        energy=share * energy,
-                        mass=flow.mass * float(share.detach()),
-                        position=flow.position,
-                        hidden=[state + offset[layer] for layer, state in enumerate(hidden)],
-                        flow_id=accepted[flow.flow_id, child],
-                        origin=flow.origin,
-                        parent_id=flow.flow_id,
-                    )
-                )
-            moved = Flow(
-                kept * energy,
-                flow.mass * float(kept.detach()),
-                self.move(flow.position, stride),
-                hidden,
-                flow.flow_id,
-                flow.origin,
-                flow.parent_id,
-                flow.age + 1,
-                aim,
+        for flow, update in zip(flows, updates, strict=True):
+            kept, born = self.split(flow, update, accepted)
+            children += born
+            moved = replace(
+                flow,
+                energy=kept * update.energy,
+                mass=flow.mass * float(kept.detach()),
+                position=self.move(flow.position, update.stride),
+                hidden=update.hidden,
+                age=flow.age + 1,
+                aim=update.aim,
             )
-            if level(moved.energy) < config.energy_threshold:
-                result.faded.append(moved)
-                self.record(result, step, [moved], "faded")
-            elif float(moved.position[2].detach()) == config.lattice_depth - 1:
-                result.arrived.append(moved)
-                self.record(result, step, [moved], "arrived")
-            else:
-                survivors.append(moved)
-                self.record(result, step, [moved], "moving")
+            event = self.outcome(moved)
+            {"faded": result.faded, "arrived": result.arrived, "moving": survivors}[event].append(moved)
+            self.record(result, step, [moved], event)
         self.record(result, step, children, "born")
         return survivors, children
 
-    def coasting(self, flows: list[Flow], field_of_site: dict[int, Tensor], step: int) -> list[bool]:
-        """Whether each flow coasts: where the model does not train, and nothing around it has changed enough."""
-        before, self.before = getattr(self, "before", None), field_of_site
-        if self.training or not self.config.coast or step == 1 or before is None:
-            return [False for _ in flows]
-        found = []
-        for flow in flows:
-            column, row = self.patch(flow)
-            jump = max(1, math.ceil(Fraction(self.config.lattice_depth - 1, self.config.initial_steps)))
-            if float(flow.position[2].detach()) + jump >= self.config.lattice_depth - 1:
-                found.append(False)
-                continue
-            everywhere = list(range(self.columns * self.rows))
-            near = [
-                y * self.columns + x
-                for y in range(max(0, row - 1), min(self.rows, row + 2))
-                for x in range(max(0, column - 1), min(self.columns, column + 2))
-            ]
-            near = everywhere if {"sample", "attention", "associative"} & {*self.config.features} else near
-            changes = [float((field_of_site[site] - before[site]).detach().abs().max()) for site in near]
-            found.append(max(changes) <= self.config.coast)
-        return found
+    def updates(self, flows: list[Flow], result: SampleResult) -> list[Update]:
+        """Perceive and update every flow, or let it coast."""
+        field_of_site, whole = self.perceive(flows)
+        coasting = self.coasting(flows, field_of_site)
+        result.live.append(len(flows))
+        result.coasted.append(sum(coasting))
+        return [
+            self.coast(flow) if coasts else self.update(flow, field_of_site, whole)
+            for flow, coasts in zip(flows, coasting, strict=True)
+        ]
 
-    def coast(self, flow: Flow) -> tuple[Tensor, list[Tensor], list[Tensor], list[Tensor], None]:
+    def accept(
+        self, flows: list[Flow], updates: list[Update], next_id: int, result: SampleResult
+    ) -> dict[tuple[int, int], int]:
+        """The children that start, by parent and place among its children, and their numbers: the strongest first."""
+        config, candidates = self.config, []
+        for flow, update in zip(flows, updates, strict=True):
+            if level(update.energy) >= config.spawn_threshold and not (flow.age == 0 and flow.parent_id >= 0):
+                for child, share in enumerate(update.shares):
+                    if level(share * update.energy) >= config.energy_threshold:
+                        candidates.append((-level(share * update.energy), flow.flow_id, child))
+        candidates.sort()
+        room = max(0, min(config.max_spawn_per_step, config.max_active_flows - len(flows)))
+        result.refused.append(len(candidates) - len(candidates[:room]))
+        return {(flow_id, child): next_id + rank for rank, (_, flow_id, child) in enumerate(candidates[:room])}
+
+    def split(self, flow: Flow, update: Update, accepted: dict[tuple[int, int], int]) -> tuple[Tensor, list[Flow]]:
+        """The share that a flow keeps, and its children, in the cell that it leaves."""
+        kept, children = torch.ones((), dtype=torch.float64), []
+        for child, share in enumerate(update.shares):
+            if (flow.flow_id, child) not in accepted:
+                continue
+            kept = kept - share
+            offset = self.weights["carrier.child_offset"][:, child]
+            children.append(
+                Flow(
+                    energy=share * update.energy,
+                    mass=flow.mass * float(share.detach()),
+                    position=flow.position,
+                    hidden=[state + offset[layer] for layer, state in enumerate(update.hidden)],
+                    flow_id=accepted[flow.flow_id, child],
+                    origin=flow.origin,
+                    parent_id=flow.flow_id,
+                )
+            )
+        return kept, children
+
+    def outcome(self, moved: Flow) -> str:
+        if level(moved.energy) < self.config.energy_threshold:
+            return "faded"
+        if float(moved.position[2].detach()) == self.config.lattice_depth - 1:
+            return "arrived"
+        return "moving"
+
+    def coasting(self, flows: list[Flow], field_of_site: dict[int, Tensor]) -> list[bool]:
+        """Whether each flow coasts: where the model does not train, and nothing around it has changed enough."""
+        before, self.before = self.before, field_of_site
+        if self.training or not self.config.coast or before is None:
+            return [False for _ in flows]
+        changed = {
+            site: float((held - before[site]).detach().abs().max()) > self.config.coast
+            for site, held in field_of_site.items()
+        }
+        return [
+            not self.reaches_the_end(flow) and not any(changed[site] for site in self.seen_from(flow)) for flow in flows
+        ]
+
+    def seen_from(self, flow: Flow) -> list[int]:
+        """The columns whose changes keep a flow awake: those around, or all where neurons see far."""
+        if {"sample", "attention", "associative"} & {*self.config.features}:
+            return list(range(self.columns * self.rows))
+        column, row = self.patch(flow)
+        return [
+            y * self.columns + x
+            for y in range(max(0, row - 1), min(self.rows, row + 2))
+            for x in range(max(0, column - 1), min(self.columns, column + 2))
+        ]
+
+    def reaches_the_end(self, flow: Flow) -> bool:
+        """Whether an untrained stride ends on the output face."""
+        return float(flow.position[2].detach()) + self.jump >= self.config.lattice_depth - 1
+
+    def coast(self, flow: Flow) -> Update:
         """Ahead by an untrained stride, with nothing changed and no child."""
         zero = torch.zeros((), dtype=torch.float64)
-        jump = max(1, math.ceil(Fraction(self.config.lattice_depth - 1, self.config.initial_steps)))
-        shares = [zero for _ in range(self.config.max_children)]
-        return flow.energy, [zero, zero, zero + jump], flow.hidden, shares, None
+        return Update(flow.energy, [zero, zero, zero + self.jump], flow.hidden, [], None)
 
-    def update(
-        self, flow: Flow, field_of_site: dict[int, Tensor], whole: Tensor
-    ) -> tuple[Tensor, list[Tensor], list[Tensor], list[Tensor], Tensor | None]:
-        """Perceive, GRU, heads: the new energy, the stride in cells, the new hidden state, the shares, the aim."""
+    def update(self, flow: Flow, field_of_site: dict[int, Tensor], whole: Tensor) -> Update:
+        """Perceive, GRU, heads."""
         config, weights = self.config, self.weights
         features = self.features(flow, field_of_site, whole)
         signal = gelu(linear(features, weights, "neuron.perceive"))
@@ -218,34 +244,32 @@ class Reference:
         top = hidden[-1]
         normed = (top - top.mean()) / torch.sqrt(((top - top.mean()) ** 2).mean() + 1e-5)
         heads = linear(normed * weights["carrier.norm.weight"] + weights["carrier.norm.bias"], weights, "carrier.heads")
-        channels = config.energy_dim
+        channels, movement = config.energy_dim, self.movement_width()
         gate, delta = heads[:channels], heads[channels : 2 * channels]
+        stride, aim = self.stride(flow, heads[2 * channels : 2 * channels + movement])
+        split = heads[2 * channels + movement :]
+        shares = [1 / (1 + torch.exp(-one)) / (config.max_children + 1) for one in split]
+        return Update(self.energy_after(flow, gate, delta), stride, hidden, shares, aim)
+
+    def movement_width(self) -> int:
+        return {"straight": 1, "pointer": 2 + 2 * self.config.place_harmonics}.get(self.config.mover, 3)
+
+    def stride(self, flow: Flow, head: Tensor) -> tuple[list[Tensor], Tensor | None]:
+        """Cells along x, y, z, and the aim of a pointer."""
+        config = self.config
         if config.mover == "pointer":
-            width = 2 + 2 * config.place_harmonics
-            split = heads[2 * channels + width :]
-            stride, aim = self.point(flow, heads[2 * channels : 2 * channels + width])
-            shares = [1 / (1 + torch.exp(-one)) / (config.max_children + 1) for one in split]
-            return self.energy_after(flow, gate, delta), stride, hidden, shares, aim
+            return self.point(flow, head)
+        move = [0.1 * number for number in head]
         if config.mover == "straight":
-            ahead, split = 0.1 * heads[2 * channels], heads[2 * channels + 1 :]
-            move = [torch.zeros((), dtype=torch.float64)] * 2 + [ahead]
-        else:
-            move, split = 0.1 * heads[2 * channels : 2 * channels + 3], heads[2 * channels + 3 :]
+            move = [torch.zeros((), dtype=torch.float64)] * 2 + move
         if config.mover == "bounded":
             move = [torch.tanh(move[0]), torch.tanh(move[1]), move[2]]
-        energy = self.energy_after(flow, gate, delta)
-        jump = max(1, math.ceil(Fraction(config.lattice_depth - 1, config.initial_steps)))
-        bias = math.log(math.exp(max(jump - 1, 0.05)) - 1)
+        bias = math.log(math.exp(max(self.jump - 1, 0.05)) - 1)
         forward = 1 + torch.log1p(torch.exp(move[2] + bias))
         if config.max_jump is not None and float(forward.detach()) > config.max_jump:
             forward = torch.tensor(float(config.max_jump), dtype=torch.float64)
-        stride = [
-            move[0] * config.lattice_width / self.columns,
-            move[1] * config.lattice_height / self.rows,
-            forward,
-        ]
-        shares = [1 / (1 + torch.exp(-one)) / (config.max_children + 1) for one in split]
-        return energy, stride, hidden, shares, None
+        sideways = [move[0] * config.lattice_width / self.columns, move[1] * config.lattice_height / self.rows]
+        return [*sideways, forward], None
 
     def point(self, flow: Flow, query: Tensor) -> tuple[list[Tensor], Tensor]:
         """The stride to the mean of the nodes by the pointer's weights, and these weights."""
@@ -254,9 +278,8 @@ class Reference:
         scores = torch.stack([scale * (query @ self.waves(x, y)) for x, y in nodes])
         weights = torch.exp(scores - scores.max().detach())
         weights = weights / weights.sum()
-        jump = max(1, math.ceil(Fraction(self.config.lattice_depth - 1, self.config.initial_steps)))
-        one = torch.ones((), dtype=torch.float64) * jump
-        if float(flow.position[2].detach()) + jump < self.config.lattice_depth - 1:
+        one = torch.ones((), dtype=torch.float64) * self.jump
+        if not self.reaches_the_end(flow):
             return [0 * one, 0 * one, one], weights
         goal = [sum(weight * node[axis] for weight, node in zip(weights, nodes, strict=True)) for axis in (0, 1)]
         return [goal[0] - flow.position[0], goal[1] - flow.position[1], one], weights

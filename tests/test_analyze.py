@@ -19,10 +19,9 @@ from energy_flow.analysis.causal import (
     random_edges,
     scores_under,
 )
-from energy_flow.analysis.emergence import Emergence
 from energy_flow.analysis.flux import Flux
 from energy_flow.analysis.intervals import Effect
-from energy_flow.analysis.nulls import straight_moves, untrained
+from energy_flow.analysis.nulls import untrained
 from energy_flow.analysis.reach import Reach
 from energy_flow.analysis.routes import Routes
 from energy_flow.analysis.scores import SampleScores
@@ -225,25 +224,6 @@ def test_an_untrained_lattice_knows_the_size_of_the_data_and_nothing_else() -> N
     assert fresh.mapper.calibrated == 1 and not fresh.training
     assert not torch.equal(fresh.mapper.input_weight, processor.mapper.input_weight)
     assert fresh.config == processor.config.replace(seed=processor.config.seed + 1)
-
-
-@pytest.mark.parametrize("mover", ["free", "bounded", "pointer", "switch"])
-def test_straight_moves_last_as_long_as_the_block(mover: str) -> None:
-    processor = line(mover)
-    with torch.no_grad():
-        processor.carrier.heads.bias.add_(torch.linspace(-9, 9, len(processor.carrier.heads.bias)))
-    inputs = switched(8).pairs.inputs[:]
-
-    def drift() -> float:
-        with torch.no_grad():
-            found = Emergence((SITES, 1), 3, Labels(torch.arange(8) % 2, 2, ""))
-            found.observe(Routes.of(Trace.of(processor.run(inputs, record=True), processor.config)))
-        return found.measures()["drift"].value
-
-    before = drift()
-    with straight_moves(processor):
-        assert drift() == 0
-    assert drift() == before > 0
 
 
 def test_samples_are_scored_one_by_one_as_the_task_scores_them_all() -> None:

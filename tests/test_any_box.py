@@ -22,6 +22,7 @@ from energy_flow.utils import DeviceManager
 
 from .reference import Reference
 from .strategies import SMALL, build_model
+from .test_resume import CutAt
 
 GRID = create_grid_config(
     **SMALL | {"neuron_hidden_dim": 6},
@@ -262,24 +263,6 @@ def test_a_number_that_is_not_finite_is_looked_for_after_the_prelude_too() -> No
     assert first_nonfinite(processor, inputs, devices, prelude=broken).startswith("the output of module ")
 
 
-class StopAfter:
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def start(self, total_steps: int) -> None:
-        pass
-
-    def observe(self, records) -> None:
-        if any(record["step"] == self.step for record in records):
-            raise KeyboardInterrupt
-
-    def validate(self, record, examples) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-
 def weights_of(processor: FlowProcessor) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in processor.state_dict().items()}
 
@@ -289,7 +272,7 @@ def test_a_cut_run_on_several_sizes_ends_with_the_same_bits(tmp_path: Path, chan
     settings = small(energy_noise=0.05, ema_decay=0.9, log_every=1, checkpoint_every=1, **changes)
     whole = EnergyTrainer(create_processor(settings), settings, tmp_path / "whole")
     whole.fit(mazes())
-    cut = EnergyTrainer(create_processor(settings), settings, tmp_path / "cut", observers=[StopAfter(7)])
+    cut = EnergyTrainer(create_processor(settings), settings, tmp_path / "cut", observers=[CutAt(7)])
     with pytest.raises((KeyboardInterrupt, TrainingStopped)):
         cut.fit(mazes())
     gone_on = EnergyTrainer.resume(tmp_path / "cut")

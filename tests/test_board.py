@@ -37,7 +37,7 @@ from benchmarks.learning.training import course_of, predict, train
 from energy_flow.config import EnergyConfig
 from energy_flow.core import FlowProcessor, create_processor
 from energy_flow.data import TASKS, PairSet, make_task
-from energy_flow.data.pairs import SizedPairs
+from energy_flow.data.pairs import SizedPairs, parts_of
 from energy_flow.data.sources import data_settings
 from energy_flow.data.tasks import Sizes
 from energy_flow.training import EnergyTrainer
@@ -83,7 +83,7 @@ def test_rivals_train_as_the_trainer_does() -> None:
     data = make_task("maze", 64, 8, sizes=Sizes(((3, 3), (4, 4)), ((3, 3),), ((3, 3),)))
     settings = grid(9, 4, **SMALL, prelude_steps=4, learning_rate=1e-2) | data_settings(data)
     settings |= {"lattice_width": 3, "lattice_height": 3, "sites": (3, 3)}
-    part = data.train.part_of((3, 3)) if isinstance(data.train, SizedPairs) else data.train
+    part = parts_of(data.train)[0]
     config = EnergyConfig.from_dict(
         settings | {"input_embedding_dim": part.inputs.shape[1], "output_embedding_dim": 18}
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -130,6 +131,29 @@ def test_a_route_that_leads_to_another_place_from_every_origin_tells_nothing() -
     assert found["specialisation"].value == pytest.approx(0, **EXACT)
 
 
+def test_what_a_route_tells_may_be_another_thing_from_every_origin() -> None:
+    flows = []
+    for sample in range(200):
+        for site in (0, 1):
+            end = 2 + (sample + site) % 2
+            flows.append((sample, site, -1, [(site, 0, 0), (end, 0, 5)]))
+    found = watched(hand_made(BOX, flows), labels(200)).measures()
+    assert found["information_arrival"].value == pytest.approx(1, **EXACT)
+
+
+def test_the_busiest_edges_are_whole_ones_of_those_in_use() -> None:
+    assert concentration(torch.arange(41.0)[1:]) == pytest.approx((40 + 39) / 820, **EXACT)
+    assert concentration(torch.arange(43.0)[1:]) == pytest.approx((42 + 41 + 40) / 903, **EXACT)  # 2.1 of 42 is 3
+
+
+def test_flux_is_the_mass_that_moves() -> None:
+    trace = hand_made(BOX, [(0, site, -1, straight(BOX, site, 0)) for site in (0, 1)])
+    trace = dataclasses.replace(trace, mass=torch.where(trace.flow_id == 0, 0.75, 0.25))
+    flux = flux_of(trace)
+    assert flux.map[1:, :2].tolist() == [[0.75, 0.25]] * 5
+    assert flux.edges(torch.arange(2)).tolist() == [[0, 0, 0, 1], [1, 0, 1, 1]]
+
+
 def test_permuted_moves_keep_the_flux_and_lose_the_class() -> None:
     routes = Routes.of(switch(200))
     dealt = routes.permuted(torch.Generator().manual_seed(0))
@@ -219,6 +243,11 @@ def test_a_turned_flux_is_the_same() -> None:
     assert shuffled_stability([flux, flux], (4, 4)) < 0.2
 
 
+def test_a_face_is_rearranged_by_the_site_that_comes_to_each_place() -> None:
+    moved = rearranged(Edges(torch.tensor([1]), torch.tensor([3 + 2]), torch.ones(1)), torch.tensor([1, 2, 0]))
+    assert (moved.start.item(), moved.end.item()) == (0, 3 + 1)
+
+
 def test_correlation_is_pearsons_over_all_edges_of_a_plane() -> None:
     first, second = torch.rand(2, 9, 9, dtype=torch.float64)
     edges = torch.arange(81)
@@ -252,6 +281,12 @@ def test_two_halves_that_never_meet_are_more_modular_than_their_degrees() -> Non
     chains = flux_of(hand_made(BOX, [(0, site, -1, straight(BOX, site % 4, site // 4)) for site in range(16)]))
     found = modularity(chains.start, chains.end, chains.mass, 16)
     assert found.value == pytest.approx(1 - 1 / 16, **EXACT) == pytest.approx(found.shuffled, **EXACT)
+
+
+def test_heavy_edges_hold_parts_together() -> None:
+    start, end = torch.cartesian_prod(torch.arange(8), torch.arange(8, 16)).t()
+    mass = torch.where(start // 4 == (end - 8) // 4, 10.0, 0.1)
+    assert modularity(start, end, mass, 8).value == pytest.approx(0.5, abs=0.02)
 
 
 def test_rank_correlation() -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from energy_flow.data import PairSet
-from energy_flow.data.pairs import read_ahead
+from energy_flow.data.reading import read_ahead
 
 ROWS = torch.arange(20.0)[:, None].repeat(1, 3)
 BATCHES = torch.randperm(20, generator=torch.Generator().manual_seed(0)).split(3)

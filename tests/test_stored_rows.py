@@ -14,8 +14,9 @@ from safetensors.torch import save_file
 from energy_flow.config import create_config
 from energy_flow.core import create_processor
 from energy_flow.data import load_data
+from energy_flow.data.checked_rows import check_embeddings
 from energy_flow.data.pair_folder import load_pair_folder, read_manifest, write_pair_folder
-from energy_flow.data.pairs import PairSet, check_embeddings
+from energy_flow.data.pairs import PairSet
 from energy_flow.data.stored_rows import StoredRows, chunks, open_npy, open_safetensors, select_rows
 from energy_flow.training import EnergyTrainer, measure
 

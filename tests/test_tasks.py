@@ -397,7 +397,6 @@ def test_rows_of_several_sizes_are_numbered_through() -> None:
     assert torch.equal(pairs.batch(torch.tensor([2]))[0], pairs.parts[0].inputs[2:])
     assert pairs.face_of(torch.tensor([0, 2])) == (2, 1)
     assert pairs.face_of(torch.tensor([3])) == (1, 3)
-    assert pairs.part_of((1, 3)) is pairs.parts[1]
     assert pairs.parts[0].face == (2, 1)
     assert pairs.parts[1].subset(torch.tensor([1])).face == pairs.parts[1].spaced(2).face == (1, 3)
 
@@ -409,7 +408,6 @@ def test_rows_of_several_sizes_are_numbered_through() -> None:
         (lambda: sized().face_of(torch.tensor([7])), "rows reach from 7 to 7, and there are 7; give numbers of rows"),
         (lambda: sized().face_of(torch.tensor([-1])), "rows reach from -1"),
         (lambda: sized().batch(torch.tensor([], dtype=torch.long)), "rows is empty; give one row at least"),
-        (lambda: sized().part_of((3, 1)), r"face = \(3, 1\); there are pairs for \(2, 1\), \(1, 3\): give one of"),
         (lambda: SizedPairs((), ()), "0 parts and 0 faces; give one part at least, and a face for each"),
         (lambda: SizedPairs(sized().parts, ((2, 1),)), "2 parts and 1 faces"),
         (

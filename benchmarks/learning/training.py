@@ -14,7 +14,8 @@ from benchmarks.learning.rivals import Contestant, Course
 from energy_flow.config import EnergyConfig
 from energy_flow.core import Prelude
 from energy_flow.core.embedding_mapper import EmbeddingMapper
-from energy_flow.data.pairs import Pairs, PairSet, Size, parts_of, read_ahead
+from energy_flow.data.pairs import Pairs, PairSet, Size, parts_of
+from energy_flow.data.reading import read_ahead
 from energy_flow.data.stored_rows import Rows
 from energy_flow.training.averaged_weights import AveragedWeights
 from energy_flow.training.batches import Waiting, box_of, epoch_batches, setting_of

@@ -6,22 +6,21 @@ Shapes: `N` samples, `B` samples of a batch, `E` edges in use, `V` random draws.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..core import FlowProcessor
-from ..core.interventions import BlockEdges, Replay
+from ..core.interventions import BlockEdges, GoStraight, Intervention, Replay
 from .flux import BUSIEST, Flux, busiest_count
 from .intervals import Effect, bootstrap
-from .nulls import straight_moves
 from .routes import Routes
 from .samples import SampleBatch, Samples
 from .trace import Trace
 
 DRAWS = 5
-Intervene = Callable[[SampleBatch], Sequence[Any]]
+Intervene = Callable[[SampleBatch], Sequence[Intervention]]
 
 
 class Lesion(NamedTuple):
@@ -57,7 +56,7 @@ def scores_under(processor: FlowProcessor, samples: Samples, intervene: Interven
     found = []
     for batch in samples.batches(processor):
         with torch.no_grad():
-            hands = [] if intervene is None else list(intervene(batch))
+            hands = () if intervene is None else intervene(batch)
             found.append(samples.score(batch, processor.run(batch.inputs, intervene=hands).output))
     return torch.cat(found)
 
@@ -136,21 +135,19 @@ def transplant(processor: FlowProcessor, samples: Samples, scores: Tensor) -> Tr
     common = most_common_routes(_trace(processor, next(samples.batches(processor))))
     elsewhere: list[Tensor] = []
 
-    def of_another(batch: SampleBatch) -> list[Replay]:
+    def of_another(batch: SampleBatch) -> list[Intervention]:
         trace, donors = _trace(processor, batch), donors_of(batch.labels)
         elsewhere.append(_arrive_elsewhere(trace, donors))
-        return [Replay(trace, donors)]
+        return [Replay(trace, donors.tolist())]
 
-    losses = {
-        "own": scores - scores_under(processor, samples, lambda batch: [Replay(_trace(processor, batch))]),
-        "other": scores - scores_under(processor, samples, of_another),
-        "common": scores
-        - scores_under(processor, samples, lambda batch: [Replay(common, torch.zeros_like(batch.labels))]),
+    hands: dict[str, Intervene] = {
+        "own": lambda batch: [Replay(_trace(processor, batch))],
+        "other": of_another,
+        "common": lambda batch: [Replay(common, [0] * len(batch.labels))],
+        "straight": lambda _: [GoStraight()],
     }
-    with straight_moves(processor):
-        losses["straight"] = scores - scores_under(processor, samples)
-    changed = float(torch.cat(elsewhere).double().mean())
-    return Transplant(**{name: bootstrap(loss) for name, loss in losses.items()}, changed=changed)
+    losses = {name: bootstrap(scores - scores_under(processor, samples, hand)) for name, hand in hands.items()}
+    return Transplant(**losses, changed=float(torch.cat(elsewhere).double().mean()))
 
 
 def donors_of(labels: Tensor) -> Tensor:

@@ -1,14 +1,8 @@
-"""What a lattice is compared with: the same lattice untrained, and its trained energies with straight moves."""
+"""What a lattice is compared with: the same lattice, untrained."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-import torch
-from torch import Tensor
-
-from ..core import Aimed, FlowProcessor, Place, create_processor
+from ..core import FlowProcessor, create_processor
 
 MEASURED = ("input_rms", "output_rms", "calibrated", "input_mean")  # of the data, by the faces
 
@@ -26,19 +20,3 @@ def untrained(processor: FlowProcessor, seeds: int = 1) -> FlowProcessor:
         if name in MEASURED:
             fresh.mapper.get_buffer(name).copy_(value)
     return fresh.to(processor.mapper.input_weight.device).eval()
-
-
-@contextmanager
-def straight_moves(processor: FlowProcessor) -> Iterator[None]:
-    """Within the block flows go straight ahead: along z as the mover says, and never along x and y."""
-
-    def straighten(mover: object, given: tuple[Tensor, Place], moved: Tensor | Aimed) -> Tensor | Aimed:
-        position = moved.position if isinstance(moved, Aimed) else moved
-        ahead = torch.cat((given[1].position[:, :2], position[:, 2:]), dim=1)
-        return moved._replace(position=ahead) if isinstance(moved, Aimed) else ahead
-
-    hook = processor.carrier.mover.register_forward_hook(straighten)
-    try:
-        yield
-    finally:
-        hook.remove()

@@ -17,8 +17,8 @@ HEADINGS = {
     "permuted": "moves permuted",
 }
 NULLS = (
-    "*Untrained* is the same lattice with fresh weights. *Straight moves* are the trained energies of flows that never "
-    "move sideways. *Moves permuted* are the trained routes, dealt out anew among the samples for each origin; what "
+    "*Untrained* is the same lattice with fresh weights. *Straight moves* are the trained energies of flows that go "
+    "straight ahead. *Moves permuted* are the trained routes, dealt out anew among the samples for each origin; what "
     "does not ask for classes is the same there. `chance` is what the value is by chance alone: with classes drawn by "
     "lot, or in graphs of the same degrees. In brackets: 95 % intervals over samples, by bootstrap."
 )

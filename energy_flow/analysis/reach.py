@@ -6,11 +6,13 @@ Shapes: `B` samples, `S` sites, `C` energy channels.
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from ..core import EmbeddingMapper, FlowProcessor
+from ..core.interventions import Intervention
 
 PROBED_SITES = 16
 WITHIN = 0.9  # share of the output's change
@@ -25,17 +27,18 @@ class Reach:
 
     Args:
         processor: the model, in the box that it runs in.
+        intervene: what its flows do otherwise.
         seed: of the choice of sites, where a face has more than 16.
     """
 
-    def __init__(self, processor: FlowProcessor, seed: int = 0) -> None:
+    def __init__(self, processor: FlowProcessor, intervene: Sequence[Intervention] = (), seed: int = 0) -> None:
         columns, rows = processor.config.sites
         site = torch.arange(columns * rows)
         place = torch.stack((site % columns, site // columns), dim=1).double()
         self._distance = torch.cdist(place, place)  # (S, S)
         random = torch.Generator().manual_seed(seed)
         self._probed = torch.randperm(len(site), generator=random)[:PROBED_SITES].tolist()
-        self._processor = processor
+        self._processor, self._intervene = processor, intervene
         self._change = torch.zeros(len(site), len(site), dtype=torch.float64)  # (site changed, site read)
 
     @torch.no_grad()
@@ -60,7 +63,7 @@ class Reach:
         probe = _Probe(self._processor.mapper, site)
         view = copy.copy(self._processor)
         view._modules = {**self._processor._modules, "mapper": probe}
-        view.run(inputs)
+        view.run(inputs, intervene=self._intervene)
         assert probe.read is not None
         return probe.read
 

@@ -5,8 +5,7 @@ Shapes: `N` samples.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +13,11 @@ import torch
 from torch import Tensor
 
 from ..core import FlowProcessor
+from ..core.interventions import GoStraight, Intervention
 from .causal import Lesion, Transplant, lesion, transplant
 from .emergence import Emergence, Value
 from .intervals import Effect, bootstrap, spearman_interval
-from .nulls import straight_moves, untrained
+from .nulls import untrained
 from .reach import Reach
 from .routes import Routes
 from .samples import SampleBatch, Samples
@@ -85,21 +85,26 @@ class Analysis:
 class _System:
     """A model that is watched as it runs: its flows, its scores, its work."""
 
-    def __init__(self, processor: FlowProcessor, samples: Samples, permutations: int, straight: bool = False) -> None:
-        self.processor, self.samples, self.straight = processor, samples, straight
+    def __init__(
+        self,
+        processor: FlowProcessor,
+        samples: Samples,
+        permutations: int,
+        intervene: Sequence[Intervention] = (),
+    ) -> None:
+        self.processor, self.samples, self.intervene = processor, samples, intervene
         config = processor.config
         self.emergence = Emergence(config.sites, config.lattice_depth, samples.labels, permutations)
-        self._reach = Reach(processor)
+        self._reach = Reach(processor, intervene)
         self._scores: list[Tensor] = []
         self._work: list[Tensor] = []
 
     @torch.no_grad()
     def observe(self, batch: SampleBatch) -> Routes:
         """Run a batch, and add what happens."""
-        with straight_moves(self.processor) if self.straight else nullcontext():
-            result = self.processor.run(batch.inputs, record=True)
-            if batch.first < REACH_SAMPLES:
-                self._reach.observe(batch.inputs[: REACH_SAMPLES - batch.first])
+        result = self.processor.run(batch.inputs, record=True, intervene=self.intervene)
+        if batch.first < REACH_SAMPLES:
+            self._reach.observe(batch.inputs[: REACH_SAMPLES - batch.first])
         routes = Routes.of(Trace.of(result, self.processor.config))
         self.emergence.observe(routes, batch.first)
         self._scores.append(self.samples.score(batch, result.output))
@@ -142,7 +147,7 @@ def analyze(
     processor.eval()
     trained = _System(processor, samples, permutations)
     fresh = _System(untrained(processor), samples, permutations)
-    straight = _System(processor, samples, permutations, straight=True)
+    straight = _System(processor, samples, permutations, [GoStraight()])
     dealt = Emergence(processor.config.sites, processor.config.lattice_depth, samples.labels, permutations)
     random = torch.Generator().manual_seed(seed)
     for batch in samples.batches(processor):

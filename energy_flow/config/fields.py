@@ -57,12 +57,14 @@ class EnergyFields:
     """Take the inputs' measured mean off what enters, and add a learned offset to the energies of the sites."""
     energy_rule: str = "gated"
     """How a step changes the energy: gated (a gate's share of it, and what the carrier adds), column (it relaxes to
-    what entered where the flow stands, changed by the carrier), origin (to what it was launched with), or your own."""
+    what entered where the flow stands, changed by the carrier), origin (to what it was launched with), kept (it never
+    changes), or your own."""
     gate_start: float | None = None
     """What is added to the gate of an untrained carrier; null is the rule's own: 5 gated, 0 the others."""
     coast: float = 0.0
     """Where a model does not train, flows go straight ahead without neuron and carrier while no number of the 3 x 3
-    columns around them changes by more than this in a step; 0 works every flow in every step."""
+    columns around them (of any column, where neurons see farther) changes by more than this in a step; 0 works every
+    flow in every step."""
     learn_faces: bool = True
     """Whether the maps between embeddings and sites train."""
     output_scale: float = 1.0

@@ -1,97 +1,28 @@
-"""The step of all flows, the one loop, and the model that holds the parts.
+"""The one loop, and the model that holds the parts.
 
-Shapes: `B` samples, `F` rows, `E` embedding width, `S` sites, `C` energy channels, `K` children.
+Shapes: `B` samples, `F` rows, `E` embedding width, `S` sites, `C` energy channels.
 """
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from ..config import Box, EnergyConfig
-from .coasting import Coasting
 from .constants import seeded_start
 from .embedding_mapper import EmbeddingMapper
-from .energy_carrier import CarrierOutput, EnergyCarrier
+from .energy_carrier import EnergyCarrier
 from .energy_lattice import EnergyLattice
-from .execution import Execution, Executor, StaticForm, as_rows, refuse_transforms
-from .flows import ARRIVED, FADED, MOVING, Arrivals, FlowResult, Flows, Prelude, StepResult
+from .execution import Execution, StaticForm, as_rows, refuse_transforms
+from .flows import Arrivals, FlowResult, Flows, Prelude, StepResult
+from .interventions import Intervention
 from .ledger import RunLedger
 from .readings import Readings
 from .simple_neuron import SimpleNeuron
-from .splitting import keep_rest, plan_splits
-
-
-class Step:
-    """One step of all flows of all samples, made anew for every run.
-
-    Args:
-        processor: the model; its parts are looked up now.
-    """
-
-    def __init__(self, processor: FlowProcessor) -> None:
-        self.config, self.most_flows = processor.config, processor.most_flows
-        self.lattice, self.carrier = processor.lattice, processor.carrier
-        self.noise = processor.config.energy_noise if processor.training else 0.0
-        self.noise_source = processor.noise_source
-        coast = 0.0 if processor.training else processor.config.coast
-        sees_far = any(getattr(piece, "sees_far", False) for piece in getattr(processor.neuron, "pieces", ()))
-        self.coasting = Coasting(processor.lattice, coast, sees_far) if coast else None
-        self.executor = Executor(processor.lattice, processor.neuron, processor.carrier, processor.execution)
-
-    def __call__(self, flows: Flows) -> StepResult:
-        """Perceive, update, split, move, fade, arrive: state in, state out.
-
-        `docs/physics.md` has the equations in this order. The order of the rows does not matter. A run without
-        gradients advances hidden states in place, so the flows that came in have lost theirs; otherwise they are not
-        changed.
-
-        Args:
-            flows: those that take the step.
-        """
-        flows = self._with_noise(flows) if self.noise else flows
-        output, hidden, coasted = self._update(flows)
-        plan = plan_splits(flows, output.spawn_levels, self.config, self.most_flows)
-        energy, mass = keep_rest(output.energy_value, flows.mass, output.spawn_shares, plan.accepted)
-        moved = flows._replace(
-            energy=energy,
-            mass=mass,
-            position=self.executor.settle(output.next_position),
-            hidden=hidden,
-            age=flows.age + 1,
-            next_id=plan.next_id,
-            aim=output.aim,
-        )
-        level = moved.level
-        outcome = torch.where(self.lattice.at_output(moved.position), ARRIVED, MOVING)
-        outcome = torch.where(level < self.config.energy_threshold, FADED, outcome)
-        group, counts = self.executor.count(moved, outcome, plan.accepted)
-        if group is None:
-            return StepResult(moved, moved, outcome, level, plan.refused, counts, coasted)
-        hidden = self.executor.regroup(hidden, group)
-        children = self.carrier.spawn(
-            flows.rows(group.parent, hidden[:, counts.moving :])._replace(next_id=plan.next_id),
-            energy=output.spawn_energies.flatten(0, 1).index_select(0, group.slot),
-            share=output.spawn_shares.flatten().index_select(0, group.slot),
-            flow_id=plan.flow_id.flatten().index_select(0, group.slot),
-        )
-        live = moved.rows(group.stay, hidden[:, : counts.moving]).join(children, hidden)
-        return StepResult(live, moved, outcome, level, plan.refused, counts, coasted)
-
-    def _with_noise(self, flows: Flows) -> Flows:
-        like = {"device": flows.energy.device, "dtype": flows.energy.dtype}
-        noise = torch.randn(flows.energy.shape, generator=self.noise_source, **like)
-        noisy = flows._replace(energy=torch.add(flows.energy, noise, alpha=self.noise))
-        return self.executor.renamed(flows, noisy)
-
-    def _update(self, flows: Flows) -> tuple[CarrierOutput, Tensor, Tensor | None]:
-        """Perceive, neuron and carrier of all flows, or of those that are awake, and who coasts."""
-        if self.coasting is None:
-            return *self.executor.update(flows), None
-        state, awake = self.coasting.awake(flows)
-        return *self.executor.update_some(flows, state, awake), ~awake
+from .step import Step
 
 
 class FlowProcessor(nn.Module):
@@ -153,6 +84,7 @@ class FlowProcessor(nn.Module):
         box: Box | None = None,
         along: float = 0.0,
         prelude: Prelude | None = None,
+        intervene: Sequence[Intervention] = (),
     ) -> FlowResult:
         """Send embeddings through the lattice.
 
@@ -166,25 +98,37 @@ class FlowProcessor(nn.Module):
                 early repeats its output, one that takes longer is not read in between.
             prelude: steps without gradient that are taken before, in a box that is deeper by as much. Then what has
                 entered at the columns changes to the embeddings, and flows go on with the states that they have.
+            intervene: what is done otherwise than the model would, one after the other (`core.interventions`); their
+                steps count those of a prelude.
 
         Raises:
-            ValueError: another shape or an integer dtype, of the prelude too; or `along` is no share.
+            ValueError: another shape or an integer dtype, of the prelude too; `along` is no share; or an intervention
+                does not fit the box or the batch.
             FloatingPointError: a position is NaN, so its flow never arrives.
             NotImplementedError: within `torch.vmap` or `torch.jit.trace`, which cannot follow flows that come and go.
         """
         if box is not None and box != self.config.box:
-            return self.in_box(box).run(embeddings, record, along=along, prelude=prelude)
+            return self.in_box(box).run(embeddings, record, along=along, prelude=prelude, intervene=intervene)
         if prelude is not None and prelude.steps < 0:
             raise ValueError(f"prelude.steps = {prelude.steps}; give 0 or more")
         if prelude is not None and prelude.steps:
             deeper = self.in_box(self.config.deepened(prelude.steps))
-            return deeper._run(embeddings, record, along, prelude)
-        return self._run(embeddings, record, along, None)
+            return deeper._run(embeddings, record, along, prelude, intervene)
+        return self._run(embeddings, record, along, None, intervene)
 
-    def _run(self, embeddings: Tensor, record: bool, along: float, prelude: Prelude | None) -> FlowResult:
+    def _run(
+        self,
+        embeddings: Tensor,
+        record: bool,
+        along: float,
+        prelude: Prelude | None,
+        intervene: Sequence[Intervention],
+    ) -> FlowResult:
         refuse_transforms(embeddings)
         embeddings = as_rows(embeddings, self.config, self.mapper.input_weight)
-        step, path = Step(self), self.config.untrained_path - (0 if prelude is None else prelude.steps)
+        for one in intervene:
+            one.check(self.lattice, len(embeddings))
+        step, path = Step(self, intervene), self.config.untrained_path - (0 if prelude is None else prelude.steps)
         first = embeddings if prelude is None else self._rows_of_prelude(prelude, len(embeddings))
         with torch.set_grad_enabled(torch.is_grad_enabled() and prelude is None):
             flows = self.launch(first)

@@ -7,18 +7,15 @@ from __future__ import annotations
 
 import itertools
 from bisect import bisect_right
-from collections import deque
-from collections.abc import Callable, Generator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from .stored_rows import Rows, chunks, host_rows, select_rows
+from .checked_rows import embeddings_of
+from .stored_rows import Rows, select_rows
 
 Size = tuple[int, int]  # columns and rows of the sites of a face
 
@@ -154,16 +151,6 @@ class SizedPairs:
         """
         return self.faces[self._part_number(rows)]
 
-    def part_of(self, face: Size) -> PairSet:
-        """The pairs of one size.
-
-        Raises:
-            ValueError: there is no such part.
-        """
-        if face not in self.faces:
-            raise ValueError(f"face = {face}; there are pairs for {', '.join(map(str, self.faces))}: give one of these")
-        return self.parts[self.faces.index(face)]
-
     def _part_number(self, rows: Tensor) -> int:
         if not len(rows):
             raise ValueError("rows is empty; give one row at least")
@@ -212,62 +199,6 @@ def pairs_of(parts: Sequence[PairSet]) -> Pairs:
     if len(parts) == 1:
         return parts[0]
     return SizedPairs(tuple(parts), tuple(part.face for part in parts if part.face is not None))
-
-
-class Batch:
-    """Some pairs of a set, read when they are asked for.
-
-    Args:
-        rows: (B,) int64, their numbers in the set.
-        read: gives their inputs (B, E) and targets (B, T).
-        face: columns and rows of the sites that they were made for, where they were made for some.
-    """
-
-    def __init__(self, rows: Tensor, read: Callable[[], tuple[Tensor, Tensor]], face: Size | None = None) -> None:
-        self.rows, self.face, self._read = rows, face, read
-        self._pairs: tuple[Tensor, Tensor] | None = None
-
-    def read(self) -> tuple[Tensor, Tensor]:
-        """(B, E) inputs and (B, T) targets; they are read once."""
-        if self._pairs is None:
-            self._pairs = self._read()
-        return self._pairs
-
-
-def read_ahead(
-    pairs: Pairs, batches: Sequence[Tensor], workers: int = 1, pinned: bool = False
-) -> Generator[Batch, None, None]:
-    """The batches in their order; with workers, threads read the next ones while the caller works. Close it in the end.
-
-    Args:
-        pairs: what is read from.
-        batches: the rows of each batch.
-        workers: threads that read, and batches that are read ahead; 0 reads when asked. The batches are the same.
-        pinned: put the rows into page-locked memory, from which a GPU copies while it computes.
-    """
-
-    def read(rows: Tensor) -> tuple[Tensor, Tensor]:
-        inputs, targets = pairs.batch(rows)
-        return (inputs.pin_memory(), targets.pin_memory()) if pinned else (inputs, targets)
-
-    if workers == 0:
-        for rows in batches:
-            yield Batch(rows, partial(read, rows), pairs.face_of(rows))
-        return
-    coming = iter(batches)
-    with ThreadPoolExecutor(workers, thread_name_prefix="read_ahead") as threads:
-        pending: deque[tuple[Tensor, Future[tuple[Tensor, Tensor]]]] = deque()
-        try:
-            while True:
-                while len(pending) <= workers and (rows := next(coming, None)) is not None:
-                    pending.append((rows, threads.submit(read, rows)))
-                if not pending:
-                    return
-                rows, future = pending.popleft()
-                yield Batch(rows, future.result, pairs.face_of(rows))
-        finally:
-            for _, future in pending:
-                future.cancel()
 
 
 @dataclass(frozen=True)
@@ -329,64 +260,3 @@ def check_size(name: str, face: Size) -> None:
     """
     if not (isinstance(face, tuple) and len(face) == 2 and all(type(count) is int and count > 0 for count in face)):
         raise ValueError(f"{name} = {face!r}; give columns and rows of sites, such as (5, 5)")
-
-
-def check_width(name: str, rows: Rows, width: int) -> None:
-    """Refuse rows of another width than the model's, with a ValueError."""
-    if rows.shape[1] != width:
-        raise ValueError(
-            f"{name} has width {rows.shape[1]}, the model expects {width}; use data or a model of one width"
-        )
-
-
-def embeddings_of(name: str, rows: Rows | np.ndarray, width: int | None = None) -> Rows:
-    """Rows as detached float32 on the CPU, checked; this is where what a user has enters.
-
-    Args:
-        name: what the caller calls these rows; it leads the message.
-        rows: (N, width) floating, on any device or a NumPy array, or rows of a file.
-        width: the width that the model expects, where there is one.
-
-    Raises:
-        ValueError: as `check_embeddings`, or a number that is too large for float32.
-    """
-    _check_shape(name, rows)
-    found = host_rows(name, rows)
-    check_embeddings(name, found, width)
-    return found
-
-
-def check_embeddings(name: str, rows: Rows, width: int | None = None) -> None:
-    """Refuse what cannot be a set of embeddings, before any work is spent on it.
-
-    Args:
-        name: what the caller calls these rows; it leads the message.
-        rows: (N, width), floating.
-        width: the width that the model expects, where there is one.
-
-    Raises:
-        ValueError: not two-dimensional, empty, not floating, of another width, or with a non-finite row.
-    """
-    _check_shape(name, rows)
-    if not rows.dtype.is_floating_point:
-        raise ValueError(f"{name} has dtype {rows.dtype}; embeddings are floating: convert them with .float()")
-    if width is not None:
-        check_width(name, rows, width)
-    bad = torch.cat([~torch.isfinite(chunk).all(dim=1) for chunk in chunks(rows)]).nonzero().flatten()
-    if len(bad):
-        raise ValueError(
-            f"{name} has {len(bad)} rows with NaN or infinite numbers, first row {int(bad[0])}; remove them "
-            "(numbers beyond 3.4e38 are infinite in float32)"
-        )
-
-
-def _check_shape(name: str, rows: Rows | np.ndarray) -> None:
-    shape = getattr(rows, "shape", None)
-    if shape is None:
-        raise ValueError(
-            f"{name} is a {type(rows).__name__}; give a torch tensor or a NumPy array of shape (rows, width)"
-        )
-    if len(shape) != 2:
-        raise ValueError(f"{name} has shape {tuple(shape)}; give a matrix of shape (rows, width)")
-    if 0 in shape:
-        raise ValueError(f"{name} has shape {tuple(shape)} and so holds nothing; give at least one row")

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
+from .checked_rows import check_embeddings
 from .pair_folder import load_pair_folder
-from .pairs import PairData, PairSet, check_embeddings, parts_of
+from .pairs import PairData, PairSet, parts_of
 from .shipped import SHIPPED, load_shipped
 from .stored_rows import IN_MEMORY, Rows, open_safetensors
 from .tasks import TASKS, make_task

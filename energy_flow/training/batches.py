@@ -5,7 +5,6 @@ Shapes: `B` rows of a batch, `E` input width.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -13,10 +12,11 @@ from torch import Tensor
 
 from ..config import ENERGY_RULES, FACES, Box, EnergyConfig
 from ..core import Prelude
-from ..data.pairs import Batch, Pairs, Size, SizedPairs, parts_of
+from ..data.pairs import Pairs, Size, SizedPairs, parts_of
+from ..data.reading import Batch
+from ..data.tasks import Waiting
 from ..utils.helpers import epoch_order
 
-Waiting = Callable[[Tensor, Size, torch.Generator], Tensor]  # (B, E) inputs, face, random to (B, E)
 SEEDS, SIZES = 1_000_003, 7919  # from one seed, and from one size, to the next; two primes
 WAITING_SHARE = 0.7  # of the preludes of a task that can wait; in the others its inputs are there from the beginning
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..config import Box
 from ..core import Execution, FlowProcessor, Prelude
-from ..data.pairs import Batch
+from ..data.reading import Batch
 from ..utils.device_manager import DeviceManager
 from ..utils.files import replace_file
 

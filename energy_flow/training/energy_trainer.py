@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from ..config import Box, EnergyConfig
 from ..core import FlowProcessor, create_processor
-from ..data.pairs import PairData, Pairs, PairSet, TextBank, embeddings_of, one_size
+from ..data.checked_rows import embeddings_of
+from ..data.pairs import PairData, Pairs, PairSet, TextBank, one_size
 from ..data.stored_rows import Rows
 from ..data.tasks import TASKS
 from ..distributed.ranks import Ranks

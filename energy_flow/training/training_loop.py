@@ -7,7 +7,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from ..data.pairs import Batch, Pairs, parts_of, read_ahead
+from ..data.pairs import Pairs, parts_of
+from ..data.reading import Batch, read_ahead
 from ..utils.logging import log_context, logger
 from .batches import box_of, epoch_batches
 from .callbacks import Callbacks

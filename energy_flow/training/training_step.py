@@ -16,12 +16,13 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from ..config import EnergyConfig
 from ..core import FlowProcessor, FlowResult, FlowStatistics, Prelude
-from ..data.pairs import Batch
+from ..data.reading import Batch
+from ..data.tasks import Waiting
 from ..distributed.ranks import Ranks
 from ..utils.device_manager import DeviceManager
 from ..utils.helpers import batch_slices
 from ..utils.logging import logger
-from .batches import Setting, Waiting, setting_of
+from .batches import Setting, setting_of
 from .diagnosis import LOSS_ALONE, NonFiniteError, first_nonfinite, first_nonfinite_gradient
 from .execution_plan import without_graphs
 from .flow_log import log_flows

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from ..config import EnergyConfig
-from ..data.pairs import Pairs, PairSet, TextBank, check_width, parts_of
+from ..data.checked_rows import check_width
+from ..data.pairs import Pairs, PairSet, TextBank, parts_of
 from ..data.stored_rows import chunks
 from ..data.tasks import TASKS
 from ..utils.helpers import batch_slices

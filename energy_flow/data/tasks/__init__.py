@@ -21,7 +21,7 @@ from .pictures import flood_text, maze_text
 from .rotation import ROTATION
 from .sudoku_4 import SUDOKU_4, exact_grids, sudoku_grids
 from .sudoku_6 import SUDOKU_6
-from .task import TASKS, Draw, Judge, Metric, Sampler, Sizes, Task
+from .task import TASKS, Draw, Judge, Metric, Sampler, Sizes, Task, Waiting
 from .writing import build_task
 
 TASKS.add("identity", IDENTITY)
@@ -48,6 +48,7 @@ __all__ = [
     "Sampler",
     "Sizes",
     "Task",
+    "Waiting",
     "accuracy",
     "build_task",
     "class_of_cells",

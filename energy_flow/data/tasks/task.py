@@ -24,7 +24,7 @@ Sampler = Callable[..., tuple[Tensor, Tensor]]  # N, split, fixed, random; face=
 Metric = Callable[[Tensor, Tensor], float]
 Judge = Callable[[Tensor, Tensor, Tensor, Size], float]
 Draw = Callable[[Tensor, Tensor, Size, bool], str]
-Waiting = Callable[[Tensor, Size, torch.Generator], Tensor]
+Waiting = Callable[[Tensor, Size, torch.Generator], Tensor]  # (N, E) inputs, face, random to (N, E)
 OfRows = Callable[[Tensor, Tensor], Tensor]  # (N, E) inputs and (N, T) targets to (N,)
 
 
