@@ -18,7 +18,7 @@ import torch
 
 from benchmarks.common import parser_for, publish, write_tables
 from energy_flow.analysis import MEASURES, Analysis, Comparison, Samples, analyze
-from energy_flow.analysis.page import cell_of
+from energy_flow.analysis.page import cell_of, range_cell
 from energy_flow.analysis.study import SYSTEMS
 from energy_flow.config import PRESETS, EnergyConfig
 from energy_flow.core import FlowProcessor, create_processor
@@ -93,8 +93,7 @@ def measures(analyses: list[Analysis], face: tuple[int, int]) -> list[list[Any]]
                 continue
             found = [one.measures[system].get(name) for one in analyses]
             values = [one.value - (one.chance or 0.0) for one in found if one is not None and one.value is not None]
-            mean = sum(values) / max(1, len(values))
-            cells.append(f"{mean:.4g} ({min(values):.4g} to {max(values):.4g})" if values else "-")
+            cells.append(range_cell(values))
         rows.append([measure.title, measure.unit, *cells])
     return rows
 

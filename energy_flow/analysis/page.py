@@ -68,7 +68,7 @@ def _of_comparison(analyses: Mapping[str, Analysis], found: Comparison) -> list[
     lines = [f"- {name}: {one.verdict}" for name, one in analyses.items()]
     names = list(next(iter(analyses.values())).measures["trained"])
     rows = [
-        [MEASURES[name].title, MEASURES[name].unit, *(_range(found.values[system].get(name)) for system in SYSTEMS)]
+        [MEASURES[name].title, MEASURES[name].unit, *(range_cell(found.values[system].get(name)) for system in SYSTEMS)]
         for name in names
     ]
     alike = [cell_of(found.stability.get(system)) for system in SYSTEMS]
@@ -147,8 +147,8 @@ def cell_of(value: Value | None) -> str:
     if value is None or value.value is None:
         return "-"
     bounds = "" if value.low is None or value.high is None else f" ({value.low:.3f} to {value.high:.3f})"
-    chance = "" if value.chance is None else f", chance {value.chance:.4g}"
-    return f"{value.value:.4g}{bounds}{chance}"
+    chance = "" if value.chance is None else f", chance {_short(value.chance)}"
+    return f"{_short(value.value)}{bounds}{chance}"
 
 
 def effect_cell(effect: Effect) -> str:
@@ -156,10 +156,17 @@ def effect_cell(effect: Effect) -> str:
     return f"{effect.mean:.4f} ({effect.low:.4f} to {effect.high:.4f})"
 
 
-def _range(values: Sequence[float] | None) -> str:
+def range_cell(values: Sequence[float] | None) -> str:
+    """The mean of values, and the least and the largest in brackets."""
     if not values:
         return "-"
-    return f"{sum(values) / len(values):.4g} ({min(values):.4g} to {max(values):.4g})"
+    ends = [_short(end) for end in (min(values), max(values))]
+    return ends[0] if ends[0] == ends[1] else f"{_short(sum(values) / len(values))} ({ends[0]} to {ends[1]})"
+
+
+def _short(value: float) -> str:
+    """Four digits, and 0 for what rounding left."""
+    return f"{round(value, 9) + 0.0:.4g}"
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

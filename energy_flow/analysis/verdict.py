@@ -29,7 +29,7 @@ def verdict(score: float, lesion: Lesion | None, transplant: Transplant) -> str:
         return f"{carried} {_of_lesion(lesion)}"
     nothing = "Other routes cost the answer nothing."
     if transplant.changed == 0:
-        nothing = "Every sample's flows arrive at the same places, so that there is nothing to transplant."
+        nothing = "Flows arrive at the same sites whatever the sample is, so that there is little to transplant."
     if lesion is not None and lesion.difference.hurts:
         return (
             f"{nothing} {_of_lesion(lesion)} So some places matter more than others, and which sample took which route "
