@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from energy_flow.analysis import MEASURES, Analysis, Comparison, Labels, Samples, analyze, page_of
+from energy_flow.analysis import samples as samples_module
 from energy_flow.analysis.causal import (
     Lesion,
     Transplant,
@@ -30,6 +32,7 @@ from energy_flow.analysis.verdict import verdict
 from energy_flow.cli import main
 from energy_flow.config import MOVERS, Box, EnergyConfig
 from energy_flow.core import FlowProcessor, Mover, create_processor
+from energy_flow.core.interventions import GoStraight
 from energy_flow.data import PairSet, make_split
 from energy_flow.data.pairs import one_size
 
@@ -214,6 +217,26 @@ def test_reach_is_the_distance_at_which_a_change_comes_out() -> None:
         assert reach.distance() is None
         reach.observe(inputs)
         assert reach.distance() == distance
+        assert reach.distance(within=0.05) == 0  # at the border of the face flows stay where they are
+
+
+def test_reach_is_that_of_the_flows_as_they_are_told_to_go() -> None:
+    reach = Reach(line("shift"), [GoStraight()])
+    reach.observe(torch.randn(6, SITES * WIDTH))
+    assert reach.distance() == 0
+
+
+def test_batches_have_every_sample_once_and_change_nothing(switch: Analysis, monkeypatch) -> None:
+    monkeypatch.setattr(samples_module, "MOST_SAMPLES", 7)
+    samples = switched(40)
+    batches = list(samples.batches(line("switch")))
+    assert [batch.first for batch in batches] == [0, 7, 14, 21, 28, 34]
+    assert torch.equal(torch.cat([batch.inputs for batch in batches]), samples.pairs.inputs[:])
+    found = analyze(line("switch"), samples, permutations=10)
+    assert found.transplant.other.mean == pytest.approx(switch.transplant.other.mean, abs=0.2)  # donors are others
+    for name, value in switch.measures["trained"].items():
+        if name != "reach":
+            assert found.measures["trained"][name] == pytest.approx(value, nan_ok=True), name
 
 
 def test_an_untrained_lattice_knows_the_size_of_the_data_and_nothing_else() -> None:
@@ -266,6 +289,9 @@ def test_the_page_has_every_measure_its_nulls_and_the_verdict(switch: Analysis) 
     for name, measure in MEASURES.items():
         assert f"| {measure.title} | {measure.unit} |" in page, name
     assert page.count(switch.verdict) == 4
+    assert re.search(r"\| drift of a flow \| sites \| 1 \| [\d.]+ \| 0 \| 1 \|", page)  # each null has its column
+    tells = switch.measures["trained"]["information_arrival"]
+    assert f"| bits | {tells.value - tells.chance:.4g} |" in page and f"| {tells.value:.4g}, chance " in page
     assert "Two runs' flux maps correlate by 1.00" in page
     assert json.loads(json.dumps(switch.to_dict()))["transplant"]["other"]["mean"] == switch.transplant.other.mean
     rows = [line for line in page.splitlines() if line.startswith("|")]

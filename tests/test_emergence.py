@@ -134,9 +134,9 @@ def test_a_route_that_leads_to_another_place_from_every_origin_tells_nothing() -
 def test_what_a_route_tells_may_be_another_thing_from_every_origin() -> None:
     flows = []
     for sample in range(200):
-        for site in (0, 1):
+        for site in (0, 1, 4):
             end = 2 + (sample + site) % 2
-            flows.append((sample, site, -1, [(site, 0, 0), (end, 0, 5)]))
+            flows.append((sample, site, -1, [(site % 4, site // 4, 0), (end, 0, 5)]))
     found = watched(hand_made(BOX, flows), labels(200)).measures()
     assert found["information_arrival"].value == pytest.approx(1, **EXACT)
 
