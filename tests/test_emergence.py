@@ -176,6 +176,17 @@ def test_batches_add_up_to_the_whole() -> None:
         assert parts.measures()[name].value == pytest.approx(value.value, abs=1e-9), name
 
 
+def test_memory_follows_what_is_different() -> None:
+    few, many = (watched(switch(count), labels(count)) for count in (20, 2000))
+    for name in ("_of_arrival", "_of_route", "_of_flux"):
+        tables = [
+            [*one._all, *one._label_given, one._given, one._what_given]
+            for one in (getattr(few, name), getattr(many, name))
+        ]
+        assert [len(table.keys) for table in tables[1]] == [len(table.keys) for table in tables[0]]
+    assert len(few.flux.mass) == len(many.flux.mass) == 3
+
+
 def test_children_are_of_the_origin_of_their_ancestor() -> None:
     trunk = [(0, 0, 0), (0, 0, 1), (0, 0, 2), (0, 0, 5)]
     child, grandchild = [(0, 0, 1), (1, 0, 3), (3, 0, 5)], [(1, 0, 3), (2, 2, 4)]

@@ -11,7 +11,7 @@ import networkx as nx
 import torch
 from torch import Tensor
 
-MOST_EDGES = 100_000  # of which parts are looked for
+MOST_EDGES = 20_000  # of which parts are looked for
 SHUFFLES = 10
 
 

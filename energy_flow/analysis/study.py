@@ -26,7 +26,7 @@ from .trace import Trace
 from .verdict import verdict
 
 SYSTEMS = ("trained", "untrained", "straight", "permuted")
-REACH_SAMPLES = 64
+REACH_SAMPLES, REACH_RECORDS = 64, 100_000  # that a change is sent through, at most
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,7 @@ class _System:
         config = processor.config
         self.emergence = Emergence(config.sites, config.lattice_depth, samples.labels, permutations)
         self._reach = Reach(processor, intervene)
+        self._probes = max(2, min(REACH_SAMPLES, REACH_RECORDS // (config.max_active_flows * config.untrained_path)))
         self._scores: list[Tensor] = []
         self._work: list[Tensor] = []
 
@@ -103,8 +104,8 @@ class _System:
     def observe(self, batch: SampleBatch) -> Routes:
         """Run a batch, and add what happens."""
         result = self.processor.run(batch.inputs, record=True, intervene=self.intervene)
-        if batch.first < REACH_SAMPLES:
-            self._reach.observe(batch.inputs[: REACH_SAMPLES - batch.first])
+        if batch.first == 0:
+            self._reach.observe(batch.inputs[: self._probes])
         routes = Routes.of(Trace.of(result, self.processor.config))
         self.emergence.observe(routes, batch.first)
         self._scores.append(self.samples.score(batch, result.output))

@@ -15,6 +15,7 @@ from ..analysis.comparison import value_beyond_chance
 from ..config import Box
 from ..core import FlowProcessor
 from ..data import load_data
+from ..data.pairs import check_width
 from ..data.sources import SHIPPED
 from ..training import load_model
 from ..training.model_folder import CONFIG
@@ -93,9 +94,11 @@ class Analyze:
         data = load_data(self.data, own.config.data_seed)
         box = own.config.box if self.box is None else Box.parse(self.box)
         pairs = pairs_in_box(box, data, self.split, self.samples, own.config)
+        processor = own.in_box(box)
+        check_width(f"{data.name}: inputs", pairs.inputs, processor.config.input_embedding_dim)
+        check_width(f"{data.name}: targets", pairs.targets, processor.config.output_embedding_dim)
         samples = Samples.of(pairs.spaced(self.samples), data.task, self.clusters)
         checkpoints = {step: self._load(folder).in_box(box) for step, folder in checkpoints_of(run).items()}
-        processor = own.in_box(box)
         return analyze(processor, samples, checkpoints, self.permutations), processor.config.sites
 
     def _load(self, folder: Path) -> FlowProcessor:

@@ -30,4 +30,7 @@ def pairs_in_box(box: Box, data: PairData, split: Split, rows: int, config: Ener
     for part in parts_of(getattr(data, split)):
         if part.face in (None, sites):
             return part
-    raise ValueError(f"--box {box} has {sites[0]} x {sites[1]} sites, and {data.name} has no rows for as many")
+    raise ValueError(
+        f"a box of {box} has {sites[0]} x {sites[1]} sites, and {data.name} has no rows for as many; give other data, or "
+        "another lattice with --box"
+    )
