@@ -15,7 +15,7 @@ from ..analysis.comparison import value_beyond_chance
 from ..config import Box
 from ..core import FlowProcessor
 from ..data import load_data
-from ..data.pairs import check_width
+from ..data.checked_rows import check_width
 from ..data.sources import SHIPPED
 from ..training import load_model
 from ..training.model_folder import CONFIG

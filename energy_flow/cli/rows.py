@@ -31,6 +31,6 @@ def pairs_in_box(box: Box, data: PairData, split: Split, rows: int, config: Ener
         if part.face in (None, sites):
             return part
     raise ValueError(
-        f"a box of {box} has {sites[0]} x {sites[1]} sites, and {data.name} has no rows for as many; give other data, or "
-        "another lattice with --box"
+        f"a box of {box} has {sites[0]} x {sites[1]} sites, and {data.name} has no rows for as many; give other "
+        "data, or another lattice with --box"
     )
