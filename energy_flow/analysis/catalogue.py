@@ -15,6 +15,7 @@ class Measure(NamedTuple):
     unit: str
     sentence: str  # {value} and {chance} are filled in
     less_chance: bool = False  # whether the value counts less what chance gives
+    undefined: str = "There is no value here."  # the sentence where it has none
 
 
 MEASURES: dict[str, Measure] = {
@@ -25,7 +26,7 @@ MEASURES: dict[str, Measure] = {
         "concentration", "share of flux", "The busiest 5 % of the edges in use carry {value:.0%} of the flux."
     ),
     "entropy_rate": Measure(
-        "entropy rate", "bits a move", "A choice among {choices:.2f} equal ways is what a move amounts to, on average."
+        "entropy rate", "bits a move", "On average a move is a choice among {choices:.2f} equal ways."
     ),
     "information_arrival": Measure(
         "route-content information, arrival",
@@ -50,24 +51,32 @@ MEASURES: dict[str, Measure] = {
         "0 to 1",
         "The flux graph falls into parts with modularity {value:.2f}; graphs of the same degrees reach {chance:.2f}.",
         less_chance=True,
+        undefined="There are too many edges to look for parts.",
     ),
     "reach": Measure(
-        "reach d_90", "sites", "90 % of what a change at one site does lies within {value:.2f} sites of it."
+        "reach d_90",
+        "sites",
+        "90 % of what a change at one site does lies within {value:.2f} sites of it.",
+        undefined="No change at a site changed the output.",
     ),
     "work_difficulty": Measure(
-        "work against difficulty", "Spearman", "Harder samples {more} work: rank correlation {value:+.2f}."
+        "work against difficulty",
+        "Spearman",
+        "Harder samples {more} work: rank correlation {value:+.2f}.",
+        undefined="Every sample takes as much work, or is as hard.",
     ),
     "stability": Measure(
         "stability between runs",
         "correlation",
         "Two runs' flux maps correlate by {value:.2f} at best over the face's symmetries; with sites in random order "
         "by {chance:.2f}.",
+        undefined="The flux of the runs is even: there is nothing to compare.",
     ),
     "steps": Measure("steps of a flow", "moves", "A flow makes {value:.2f} moves."),
     "drift": Measure("drift of a flow", "sites", "A flow ends {value:.2f} sites beside the place where it began."),
     "sideways": Measure("sideways, a move", "sites", "A move leads {value:.2f} sites sideways."),
     "jump": Measure("jump, mean", "cells", "A move leads {value:.2f} cells ahead."),
-    "longest_jump": Measure("jump, longest", "cells", "The longest move leads {value:.0f} cells ahead."),
+    "longest_jump": Measure("jump, longest", "cells", "No move leads farther along z than by {value:.0f}."),
     "children": Measure("children", "a launched flow", "A launched flow and its descendants start {value:.2f} flows."),
     "tree_depth": Measure("depth of trees", "splits", "At most {value:.0f} splits lie between a launch and a flow."),
     "faded": Measure("faded", "share of flows", "{value:.1%} of the flows fade before they arrive."),
@@ -83,7 +92,7 @@ def sentence_of(name: str, found: dict[str, float | None]) -> str:
     """
     value, chance = found.get("value"), found.get("chance")
     if value is None:
-        return "Not defined here."
+        return MEASURES[name].undefined
     more = "take more" if value > 0.1 else "take less" if value < -0.1 else "take about as much"
     return MEASURES[name].sentence.format(
         value=value,

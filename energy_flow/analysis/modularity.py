@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import networkx as nx
 import torch
 from torch import Tensor
 
@@ -67,6 +66,8 @@ def shuffled_ends(start: Tensor, end: Tensor, sites: int, random: torch.Generato
 
 
 def _of_best_parts(start: Tensor, end: Tensor, mass: Tensor, seed: int) -> float:
+    import networkx as nx
+
     graph = nx.Graph()
     for first, second, weight in zip(start.tolist(), end.tolist(), mass.tolist(), strict=True):
         there = graph.get_edge_data(first, second, {"weight": 0.0})["weight"]

@@ -46,8 +46,8 @@ class Reach:
         """Add some samples: (B, E in), at least two, on the model's device."""
         untouched = self._read(inputs, None)
         for site in self._probed:
-            change = (self._read(inputs, site) - untouched).double().square().sum((0, 2))
-            self._change[site] += change.cpu()
+            change = (self._read(inputs, site) - untouched).square().sum((0, 2))
+            self._change[site] += change.cpu().double()
 
     def distance(self, within: float = WITHIN) -> float | None:
         """The distance in sites; None where nothing changed."""

@@ -109,7 +109,7 @@ class _System:
         routes = Routes.of(Trace.of(result, self.processor.config))
         self.emergence.observe(routes, batch.first)
         self._scores.append(self.samples.score(batch, result.output))
-        self._work.append((result.stats.live - result.stats.coasted).sum(0).double().cpu())
+        self._work.append((result.stats.live - result.stats.coasted).sum(0).cpu().double())
         return routes
 
     @property
