@@ -79,10 +79,10 @@ def lesion(
     Returns:
         None where no edge leaves others that carry as much.
     """
-    chosen = busiest_edges(flux.mass)
+    random = torch.Generator().manual_seed(seed)
+    chosen = busiest_edges(flux.mass, random)
     if not len(chosen):
         return None
-    random = torch.Generator().manual_seed(seed)
     others = [random_edges(flux.mass, chosen, random) for _ in range(draws)]
     losses = [
         scores - scores_under(processor, samples, lambda _, rows=rows: [BlockEdges(flux.edges(rows))])
@@ -100,13 +100,16 @@ def lesion(
     )
 
 
-def busiest_edges(mass: Tensor) -> Tensor:
+def busiest_edges(mass: Tensor, random: torch.Generator) -> Tensor:
     """(K,) int64 the busiest 5 % of E edges, fewer where these carry more than half of the flux.
 
     Args:
         mass: (E,) that moved over each.
+        random: of the choice among edges that are equally busy.
     """
-    order = mass.argsort(descending=True, stable=True)[: busiest_count(len(mass), BUSIEST)]
+    drawn = torch.randperm(len(mass), generator=random)
+    busy = (mass[drawn] / mass.max()).round(decimals=9)  # equal but for rounding is equal
+    order = drawn[busy.argsort(descending=True, stable=True)][: busiest_count(len(mass), BUSIEST)]
     return order[: int((mass[order].cumsum(0) <= mass.sum() / 2).sum())]
 
 
