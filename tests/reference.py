@@ -136,7 +136,7 @@ class Reference:
                 age=flow.age + 1,
                 aim=update.aim,
             )
-            event = self.outcome(moved)
+            event = self.outcome(flow, moved)
             {"faded": result.faded, "arrived": result.arrived, "moving": survivors}[event].append(moved)
             self.record(result, step, [moved], event)
         self.record(result, step, children, "born")
@@ -189,7 +189,7 @@ class Reference:
             )
         return kept, children
 
-    def outcome(self, moved: Flow) -> str:
+    def outcome(self, before: Flow, moved: Flow) -> str:
         if level(moved.energy) < self.config.energy_threshold:
             return "faded"
         if float(moved.position[2].detach()) == self.config.lattice_depth - 1:

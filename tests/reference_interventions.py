@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .reference import Flow, Reference, SampleResult
+from .reference import Flow, Reference, SampleResult, Update
 
 WORD = 1 << 64
 
@@ -33,7 +33,8 @@ class Intervened(Reference):
         energies: dict[tuple[int, int, int], Tensor] | None = None,
     ) -> None:
         super().__init__(config, weights)
-        self.interventions, self.sample, self.energies, self.now = interventions, sample, energies or {}, 0
+        self.interventions, self.sample, self.now = interventions, sample, 0
+        self.energies = {} if energies is None else energies
 
     def step(self, flows: list[Flow], next_id: int, step: int, result: SampleResult) -> tuple[list[Flow], list[Flow]]:
         self.now = step
@@ -43,56 +44,59 @@ class Intervened(Reference):
         chosen = ((one.steps, self.now), (one.samples, self.sample), (one.flows, flow.flow_id))
         return all(wanted is None or own in wanted for wanted, own in chosen)
 
-    def update(self, flow: Flow, field_of_site: dict[int, Tensor], whole: Tensor) -> Any:
-        energy, stride, hidden, shares, aim = super().update(flow, field_of_site, whole)
-        aim = None if any(one.moves for one in self.interventions) else aim
+    def update(self, flow: Flow, field_of_site: dict[int, Tensor], whole: Tensor) -> Update:
+        update = super().update(flow, field_of_site, whole)
+        if any(one.moves for one in self.interventions):
+            update = update._replace(aim=None)
         for one in self.interventions:
             if type(one).__name__ == "SwapEnergies":
-                self.energies[self.sample, self.now, flow.flow_id] = energy
+                self.energies[self.sample, self.now, flow.flow_id] = update.energy
             if self.acts(one, flow):
-                energy, stride, shares = self.otherwise(one, flow, energy, stride, shares)
-        self.energies.setdefault((self.sample, self.now, flow.flow_id), energy)
-        return energy, stride, hidden, shares, aim
+                update = self.otherwise(one, flow, update)
+        self.energies.setdefault((self.sample, self.now, flow.flow_id), update.energy)
+        return update
 
-    def otherwise(
-        self, one: Any, flow: Flow, energy: Tensor, stride: list[Tensor], shares: list[Tensor]
-    ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+    def otherwise(self, one: Any, flow: Flow, update: Update) -> Update:
         zero = torch.zeros((), dtype=torch.float64)
-        straight = [zero, zero, zero + math.ceil((self.config.lattice_depth - 1) / self.config.initial_steps)]
-        name = type(one).__name__
+        straight, name = [zero, zero, zero + self.jump], type(one).__name__
         if name == "Freeze":
-            return flow.energy, straight, []
+            return update._replace(energy=flow.energy, stride=straight, shares=[])
         if name == "GoStraight":
-            return energy, straight, shares
+            return update._replace(stride=straight)
         if name.startswith("Block") and one.otherwise == "straight":
-            return energy, straight if self.barred(one, flow, self.move(flow.position, stride)) else stride, shares
-        if name == "Redirect":
-            place = one.places[list(one.flows).index(flow.flow_id)]
-            across = [to - own.detach() for to, own in zip(place, flow.position[:2], strict=True)]
-            return energy, [*across, stride[2]], shares
-        if name == "Replay":
-            follows = self.sample if one.follows is None else one.follows[self.sample]
-            trace = one.trace
-            same = (trace.step == self.now) & (trace.sample == follows) & (trace.flow_id == flow.flow_id)
-            rows = (same & (trace.event < 3)).nonzero().flatten().tolist()
-            if rows:
-                stride = [to - own.detach() for to, own in zip(trace.position[rows[0]], flow.position, strict=True)]
-            return energy, stride, shares
-        if name == "AddNoise":
-            noise = [normal(one.seed, self.now, self.sample, flow.flow_id, c) for c in range(len(energy))]
-            return energy + one.std * torch.tensor(noise, dtype=torch.float64), stride, shares
-        if name == "SwapEnergies":
-            energy = self.energies.get((one.sources[self.sample], self.now, flow.flow_id), energy)
-        return energy, stride, shares
+            barred = self.barred(one, flow, self.move(flow.position, update.stride))
+            return update._replace(stride=straight) if barred else update
+        if name in ("Redirect", "Replay"):
+            return update._replace(stride=self.given(one, flow, update.stride))
+        return update._replace(energy=self.other_energy(one, flow, update.energy))
 
-    def fades(self, before: Flow, moved: Flow) -> bool:
+    def given(self, one: Any, flow: Flow, stride: list[Tensor]) -> list[Tensor]:
+        """The stride to a place that is given, if there is one."""
+        if type(one).__name__ == "Redirect":
+            place = one.places[list(one.flows).index(flow.flow_id)]
+            return [*(to - own for to, own in zip(place, flow.position[:2], strict=True)), stride[2]]
+        follows = self.sample if one.follows is None else one.follows[self.sample]
+        same = (one.trace.step == self.now) & (one.trace.sample == follows) & (one.trace.flow_id == flow.flow_id)
+        rows = (same & (one.trace.event < 3)).nonzero().flatten().tolist()
+        if not rows:
+            return stride
+        return [to - own for to, own in zip(one.trace.position[rows[0]].detach(), flow.position, strict=True)]
+
+    def other_energy(self, one: Any, flow: Flow, energy: Tensor) -> Tensor:
+        if type(one).__name__ == "AddNoise":
+            noise = [normal(one.seed, self.now, self.sample, flow.flow_id, c) for c in range(len(energy))]
+            return energy + one.std * torch.tensor(noise, dtype=torch.float64)
+        if type(one).__name__ == "SwapEnergies":
+            return self.energies.get((one.sources[self.sample], self.now, flow.flow_id), energy)
+        return energy
+
+    def outcome(self, before: Flow, moved: Flow) -> str:
         for one in self.interventions:
             if self.acts(one, before):
-                if type(one).__name__ == "Kill":
-                    return True
-                if type(one).__name__.startswith("Block") and self.barred(one, before, moved.position):
-                    return True
-        return super().fades(before, moved)
+                killed = type(one).__name__ == "Kill"
+                if killed or (type(one).__name__.startswith("Block") and self.barred(one, before, moved.position)):
+                    return "faded"
+        return super().outcome(before, moved)
 
     def barred(self, one: Any, before: Flow, position: list[Tensor]) -> bool:
         here, there = ([math.floor(float(c.detach()) + 0.5) for c in place] for place in (before.position, position))

@@ -168,9 +168,8 @@ def test_batches_add_up_to_the_whole() -> None:
     whole, parts = watched(trace, classes), Emergence(trace.sites, trace.box.depth, classes)
     for first in (0, 25):
         kept = (trace.sample >= first) & (trace.sample < (25 if first == 0 else 40))
-        columns = {name: getattr(trace, name)[kept] for name in ("step", "flow_id", "parent_id", "position", "site")}
-        more = {name: getattr(trace, name)[kept] for name in ("level", "mass", "event")}
-        part = type(trace)(trace.box, trace.sites, sample=trace.sample[kept] - first, **columns, **more)
+        part = trace.records(kept.nonzero().squeeze(1))
+        part = dataclasses.replace(part, sample=part.sample - first)
         parts.observe(Routes.of(part), first)
     for name, value in whole.measures().items():
         assert parts.measures()[name].value == pytest.approx(value.value, abs=1e-9), name

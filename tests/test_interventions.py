@@ -7,12 +7,13 @@ from functools import partial
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from energy_flow.config import Box, EnergyConfig
+from energy_flow.core import create_processor
 from energy_flow.core import interventions as act
-from energy_flow.core.flows import FADED
+from energy_flow.core.interventions.counted_noise import normal_of
 
 from .reference_interventions import Intervened
 from .strategies import Case, build_model, cases
@@ -20,7 +21,6 @@ from .test_any_box import GRID
 from .test_laws import BUSY
 from .test_reference import GRADIENTS, VALUES, assert_close, assert_same_statistics, assert_same_trace
 
-BATCH = 3
 seen: Counter[str] = Counter()
 
 
@@ -45,15 +45,21 @@ def hands(draw: st.DrawFn, config: EnergyConfig, batch: int) -> list:
         act.Kill(**who),
         act.Freeze(**who),
         act.GoStraight(**who),
-        act.Redirect([place], flows=[0], samples=who["samples"], steps=who["steps"]),
+        act.Redirect([place], flows=[0], steps=who["steps"]),
         act.AddNoise(0.3, draw(st.integers(0, 3)), **who),
         act.SwapEnergies(sources, steps=[draw(st.integers(1, 3))]),
         partial(act.Replay, follows=sources, samples=who["samples"]),
     )
-    return draw(st.lists(st.sampled_from(every), min_size=1, max_size=2, unique_by=id))
+    return draw(st.lists(st.sampled_from(every), min_size=1, max_size=5, unique_by=id))
 
 
-@settings(max_examples=150, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=100,
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    phases=[Phase.generate],  # models are small as they are
+)
 @given(cases(), st.data())
 def check_against_reference(case: Case, data: st.DataObject) -> None:
     processor, inputs = case.build()
@@ -63,7 +69,14 @@ def check_against_reference(case: Case, data: st.DataObject) -> None:
     hand = [one(trace) if isinstance(one, partial) else one for one in hand]
     hand.sort(key=lambda one: type(one) is act.SwapEnergies)  # the twin keeps what the others do before they swap
     result = processor.run(inputs, record=True, intervene=hand)
+    off = (result.trace.position - result.trace.position.round()).abs()
+    assume(not ((off > 0) & (off < 1e-12)).any())  # where both round differently, one covers a site and one does not
     weights, buffers = dict(processor.named_parameters()), dict(processor.named_buffers())
+    plain = processor.run(inputs).output
+    alone = torch.stack(
+        [Intervened(case.config, weights | buffers, [], row).run(one).output for row, one in enumerate(inputs)]
+    )
+    assume(torch.allclose(plain, alone, rtol=1e-11, atol=1e-11))  # models that magnify rounding are another test's
     energies: dict = {}
     for row, one in enumerate(inputs):  # once without: what the others have before they swap
         Intervened(
@@ -84,7 +97,6 @@ def check_against_reference(case: Case, data: st.DataObject) -> None:
     )
     for our, their in zip(ours, theirs, strict=True):
         assert_close(our, their, GRADIENTS)
-    plain = processor.run(inputs).output
     for one in hand:
         seen[type(one).__name__] += not torch.equal(plain, result.output)
 
@@ -93,4 +105,79 @@ def test_engine_equals_reference_under_interventions() -> None:
     seen.clear()
     check_against_reference()
     for name in set(act.__all__) - {"Intervention", "Barrier", "Moment", "edges_of"}:
-        assert seen[name] >= 4, f"the cases hardly exercise {name}: {dict(seen)}"
+        assert seen[name] >= 2, f"the cases hardly exercise {name}: {dict(seen)}"
+
+
+def test_one_s_own_routes_replayed_change_no_bit() -> None:
+    processor = build_model(BUSY, 2)
+    inputs = torch.randn(4, 12, dtype=torch.float64)
+    plain = processor.run(inputs, record=True)
+    again = processor.run(inputs, record=True, intervene=[act.Replay(plain.trace)])
+    assert torch.equal(again.output, plain.output)
+    other = processor.run(inputs, intervene=[act.Replay(plain.trace, follows=[1, 2, 3, 0])])
+    assert not torch.allclose(other.output, plain.output)
+
+
+def test_two_barriers_are_as_one_with_both() -> None:
+    processor, inputs = build_model(BUSY, 2), torch.randn(4, 12, dtype=torch.float64)
+    cells = processor.run(inputs, record=True).trace.position[40:60].long().tolist()
+    apart = [act.BlockCells(cells[:10]), act.BlockCells(cells[10:])]
+    one = processor.run(inputs, intervene=[act.BlockCells(cells)])
+    assert int(one.stats.faded.sum()) > 0
+    assert torch.equal(processor.run(inputs, intervene=apart).output, one.output)
+
+
+def test_mass_is_kept_in_the_books_under_a_barrier() -> None:
+    processor, inputs = build_model(BUSY, 2), torch.randn(4, 12, dtype=torch.float64)
+    stats = processor.run(inputs, intervene=[act.BlockPlanes([3], samples=[1])]).stats
+    total = torch.full((4,), float(BUSY.num_sites), dtype=torch.float64)
+    torch.testing.assert_close(stats.arrived_mass + stats.faded_mass, total)
+    assert stats.arrived_mass[1] == 0
+    assert (stats.arrived_mass[[0, 2, 3]] > 0).all()
+
+
+def test_noise_knows_neither_the_order_of_rows_nor_the_other_samples() -> None:
+    processor, inputs = build_model(BUSY, 2), torch.randn(4, 12, dtype=torch.float64)
+    noise = [act.AddNoise(0.2, seed=5)]
+    together = processor.run(inputs, intervene=noise).output
+    torch.testing.assert_close(processor.run(inputs[:2], intervene=noise).output, together[:2])
+    assert not torch.allclose(processor.run(inputs, intervene=[act.AddNoise(0.2, seed=6)]).output, together)
+    numbers = normal_of(1, 2, torch.arange(20_000), torch.arange(20_000) % 50, 4)
+    assert abs(float(numbers.mean())) < 0.02
+    assert abs(float(numbers.std()) - 1) < 0.02
+    assert abs(float(numbers.pow(4).mean()) - 3) < 0.15
+
+
+def test_a_model_that_compiles_or_coasts_may_be_intervened_with() -> None:
+    inputs = torch.randn(2, 12, dtype=torch.float64)
+    processor = build_model(GRID.replace(coast=0.3, lattice_depth=20, initial_steps=19), 5).eval()
+    stats = processor.run(inputs, intervene=[act.Kill(flows=[0], steps=[4])]).stats
+    assert stats.faded[3].tolist() == [1, 1]
+    assert stats.coasted.any()
+
+
+@pytest.mark.parametrize(
+    ("hand", "message"),
+    [
+        (act.Kill(samples=[4]), "samples has 4; give rows of the batch: 0 to 3"),
+        (act.Kill(steps=[0]), "steps has 0; give steps, 1 is the first: 1 or more"),
+        (act.BlockPlanes([7]), "planes has 7; give planes behind the input face: 1 to 6"),
+        (act.BlockCells([[6, 0, 0]]), r"cells has \[6, 0, 0\]; give x, y, z within \(6, 5, 7\)"),
+        (act.BlockCells([[0.5, 0, 0]]), "cells has shape .* and dtype torch.float32; give whole numbers x, y, z"),
+        (act.BlockCells([[0, 0, 1]], otherwise="stay"), "otherwise = 'stay'; give fade or straight"),
+        (act.Redirect([[0, 0]]), "places has shape .*; give .x, y. for each of flows = None"),
+        (act.Redirect([[9, 0]], flows=[0]), r"places = .*; give x and y within a face of \(6, 5\) cells"),
+        (act.SwapEnergies([0]), "sources has 1 entries for 4 rows; give one sample for each"),
+        (act.AddNoise(-1.0), "std = -1.0; give 0 or more"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_the_run(hand: act.Intervention, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        create_processor(BUSY).run(torch.ones(4, 12), intervene=[hand])
+
+
+def test_routes_of_another_box_are_refused() -> None:
+    processor = create_processor(GRID)
+    trace = processor.run(torch.ones(1, 24), record=True, box=Box(4, 3, 9)).trace
+    with pytest.raises(ValueError, match="trace reaches cell .*; it is of another box than 3x2x4"):
+        processor.run(torch.ones(1, 12), intervene=[act.Replay(trace)])

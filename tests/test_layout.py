@@ -22,6 +22,7 @@ ALLOWED = {
     "cli": {"analysis", "config", "core", "data", "distributed", "text", "training", "utils", "viz"},
     "training": {"config", "core", "data", "distributed", "text", "utils"},
 }
+MAY_WAIT = "interventions"  # they check what people give, before the run
 THE_ONE_THAT_WAITS = "entry.py"  # for what became of the flows of a step
 FORBIDDEN_IN_CORE = {"logging", "time", "rich", "tqdm"}
 
@@ -62,7 +63,8 @@ def test_core_neither_logs_nor_looks_at_the_clock_nor_waits_for_numbers() -> Non
         assert not {name.split(".")[0] for name in imports(path)} & FORBIDDEN_IN_CORE, path.name
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
-            waits = called.endswith((".item", ".tolist")) and path.name != THE_ONE_THAT_WAITS
+            may_wait = path.name == THE_ONE_THAT_WAITS or path.parent.name == MAY_WAIT
+            waits = called.endswith((".item", ".tolist")) and not may_wait
             assert called != "print" and not waits, f"{path.name}: {called}"
 
 

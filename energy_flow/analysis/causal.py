@@ -6,6 +6,7 @@ Shapes: `N` samples, `B` samples of a batch, `E` edges in use, `V` random draws.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -173,26 +174,11 @@ def most_common_routes(trace: Trace) -> Trace:
     kept = torch.zeros(len(trace.step), dtype=torch.bool)
     for origin in range(routes.num_sites):
         rows = (launched & (routes.origin == origin)).nonzero().squeeze(1)
-        kinds, kind, counts = routes.route[rows].unique(return_inverse=True, return_counts=True)
+        _, kind, counts = routes.route[rows].unique(return_inverse=True, return_counts=True)
         sample = routes.sample[rows[int((kind == counts.argmax()).nonzero()[0])]]
         kept |= (trace.sample == sample) & (trace.flow_id == origin)
-        assert len(kinds)
-    return trace_rows(trace, kept, 0)
-
-
-def trace_rows(trace: Trace, kept: Tensor, sample: int) -> Trace:
-    """Some records of a trace, all of them said to be of one sample.
-
-    Args:
-        trace: R records.
-        kept: (R,) bool.
-        sample: the number that they get.
-    """
-    columns = {
-        name: getattr(trace, name)[kept]
-        for name in ("step", "flow_id", "parent_id", "position", "site", "level", "mass", "event")
-    }
-    return Trace(trace.box, trace.sites, sample=torch.full((int(kept.sum()),), sample), **columns)
+    found = trace.records(kept.nonzero().squeeze(1))
+    return replace(found, sample=torch.zeros_like(found.sample))
 
 
 def _trace(processor: FlowProcessor, batch: SampleBatch) -> Trace:

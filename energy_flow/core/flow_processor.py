@@ -19,7 +19,7 @@ from .energy_lattice import EnergyLattice
 from .execution import Execution, StaticForm, as_rows, refuse_transforms
 from .flows import Arrivals, FlowResult, Flows, Prelude, StepResult
 from .interventions import Intervention
-from .ledger import RunLedger
+from .ledger import Record, RunLedger
 from .readings import Readings
 from .simple_neuron import SimpleNeuron
 from .step import Step
@@ -80,7 +80,7 @@ class FlowProcessor(nn.Module):
     def run(
         self,
         embeddings: Tensor,
-        record: bool = False,
+        record: Record = False,
         box: Box | None = None,
         along: float = 0.0,
         prelude: Prelude | None = None,
@@ -91,7 +91,7 @@ class FlowProcessor(nn.Module):
         Args:
             embeddings: (B, E in), floating; a tensor or an array of any precision on any device. Site by site,
                 (B, S, c), with faces that share one pair of matrices.
-            record: keep the trace of every flow.
+            record: keep the trace of every flow; `energy`: and its energies.
             box: a lattice of another size, in which the same weights work; see `in_box`.
             along: share of an untrained path, from its end, in which every step is read out too (`FlowResult.along`):
                 flows that are still on their way count where they are, with all that has arrived. A run that ends
@@ -119,7 +119,7 @@ class FlowProcessor(nn.Module):
     def _run(
         self,
         embeddings: Tensor,
-        record: bool,
+        record: Record,
         along: float,
         prelude: Prelude | None,
         intervene: Sequence[Intervention],

@@ -229,6 +229,7 @@ class FlowTrace(NamedTuple):
     level: Tensor  # (R,)
     mass: Tensor  # (R,)
     event: Tensor  # (R,)  int64: MOVING, ARRIVED, FADED, LAUNCHED or BORN
+    energy: Tensor | None = None  # (R, C)  with record="energy"
 
 
 class Prelude(NamedTuple):

@@ -5,11 +5,15 @@ Shapes: `T` steps, `B` samples, `S` sites, `C` energy channels, `R` rows of all 
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
 from .flows import ARRIVED, BORN, FADED, LAUNCHED, Arrivals, Flows, FlowStatistics, FlowTrace, StepResult, rows_where
 from .splitting import count_per_sample
+
+Record = bool | Literal["energy"]  # whether a trace is kept, and of the energies too
 
 
 class RunLedger:
@@ -18,7 +22,7 @@ class RunLedger:
     A step is only noted down: every sum is made once, over the rows of all steps.
     """
 
-    def __init__(self, launched: Flows, record: bool) -> None:
+    def __init__(self, launched: Flows, record: Record) -> None:
         self._batch = launched.batch
         self._sample: list[Tensor] = []
         self._level: list[Tensor] = []
@@ -30,6 +34,7 @@ class RunLedger:
         self._faded: list[Tensor] = []
         self._faded_sample: list[Tensor] = []
         self._records: list[FlowTrace] | None = [] if record else None
+        self._with_energy = record == "energy"
         self._record(0, launched, torch.full_like(launched.sample, LAUNCHED))
 
     def observe(self, result: StepResult) -> None:
@@ -98,15 +103,15 @@ class RunLedger:
         """Every record in order of time, where recording was asked for."""
         if self._records is None:
             return None
-        return FlowTrace(*(torch.cat(column) for column in zip(*self._records, strict=True)))
+        columns = zip(*self._records, strict=True)
+        return FlowTrace(*(None if column[0] is None else torch.cat(column) for column in columns))
 
     def _record(self, step: int, flows: Flows, event: Tensor) -> None:
         if self._records is not None:
             when = torch.full_like(flows.sample, step)
-            position = flows.position.detach()
-            self._records.append(
-                FlowTrace(when, flows.sample, flows.flow_id, flows.parent_id, position, flows.level, flows.mass, event)
-            )
+            position, energy = flows.position.detach(), flows.energy.detach() if self._with_energy else None
+            about = when, flows.sample, flows.flow_id, flows.parent_id, position, flows.level, flows.mass, event
+            self._records.append(FlowTrace(*about, energy))
 
 
 def _sum_rows(rows: Tensor, place: Tensor, places: int) -> Tensor:

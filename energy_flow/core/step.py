@@ -37,7 +37,8 @@ class Step:
         self.noise = processor.config.energy_noise if processor.training else 0.0
         self.noise_source = processor.noise_source
         coast = 0.0 if processor.training else processor.config.coast
-        sees_far = any(getattr(piece, "sees_far", False) for piece in getattr(processor.neuron, "pieces", ()))
+        pieces = getattr(processor.neuron, "pieces", None)  # a neuron of one's own may see anything
+        sees_far = pieces is None or any(getattr(piece, "sees_far", False) for piece in pieces)
         self.coasting = Coasting(processor.lattice, coast, sees_far) if coast else None
         self.executor = Executor(processor.lattice, processor.neuron, processor.carrier, processor.execution)
 

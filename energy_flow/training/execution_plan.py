@@ -9,6 +9,7 @@ from ..config import EnergyConfig
 from ..core import Execution
 from ..core.execution.cost import kept_bytes
 from ..utils.device_manager import DeviceManager
+from ..utils.logging import logger
 
 GRAPHED_ROWS = 256  # a CUDA graph is recorded for every number of rows: few of them
 CPU_BFLOAT16_ROWS = 64  # oneDNN keeps a compiled product for every number of rows that it has seen (LOG)
@@ -43,12 +44,16 @@ def plan_execution(config: EnergyConfig, devices: DeviceManager, weights: int, r
     bucket = GRAPHED_ROWS if graphed else bucket
     execution = Execution(
         compiled=compiled,
-        may_fall_back=config.compile == "auto",
+        on_failure=_go_on_eager if config.compile == "auto" else None,
         graphed=graphed,
         checkpointed=checkpointed,
         row_bucket=bucket,
     )
     return ExecutionPlan(execution, f"{compiled_reason}; {memory_reason}")
+
+
+def _go_on_eager(reason: str) -> None:
+    logger.warning("torch.compile failed, the run goes on without it (compile = off is silent): %s", reason)
 
 
 def without_graphs(execution: Execution) -> Execution:

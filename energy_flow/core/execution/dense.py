@@ -6,7 +6,7 @@ size.
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
 
@@ -22,8 +22,6 @@ from .acting import Acts, acts_of, decide
 from .first_layer import columns_of
 from .gru_step import Signal, written_out_step
 from .weights import DenseWeights
-
-logger = logging.getLogger(__name__)
 
 Update = tuple[CarrierOutput, Tensor]
 MOST_VARIANTS = 64  # compiled forms in one process: launch or not, gradients or not, precision, configuration
@@ -123,18 +121,17 @@ class WhileItCompiles:
 
     failed = False
 
-    def form(self, graphed: bool) -> Any:
+    def form(self, graphed: bool, on_failure: Callable[[str], None]) -> Any:
         """What to call now. A step that is computed again in the backward pass calls what it has called first."""
-        return plain_update if self.failed else partial(self._try, graphed)
+        return plain_update if self.failed else partial(self._try, graphed, on_failure)
 
-    def _try(self, graphed: bool, *arguments: Any) -> Update:
+    def _try(self, graphed: bool, on_failure: Callable[[str], None], *arguments: Any) -> Update:
         try:
             return compiled_update(graphed)(*arguments)
         except _compiler_errors() as error:
             if not self.failed:
                 self.failed = True
-                said = (str(error).strip() or type(error).__name__).splitlines()[0]
-                logger.warning("torch.compile failed, the run goes on without it (compile = off is silent): %s", said)
+                on_failure((str(error).strip() or type(error).__name__).splitlines()[0])
         return plain_update(*arguments)
 
 

@@ -236,7 +236,8 @@ class Executor:
         else:
             let_rows_vary(features, energy, position, states, toward)
             weights = None if self._forms is None else self._forms.weights
-            form = (while_it_compiles.form if self.how.may_fall_back else compiled_update)(self.how.graphed)
+            graphed, on_failure = self.how.graphed, self.how.on_failure
+            form = while_it_compiles.form(graphed, on_failure) if on_failure else compiled_update(graphed)
             run = partial(form, self.neuron, self.carrier, weights)
         return _cut(more, *self._keep_or_not(run, features, energy, place, states))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 
 LEAST_COMPILED_ROWS = 8  # torch compiles anew for 0 rows and for 1; fewer than this are padded
@@ -14,8 +14,8 @@ class Execution:
 
     Attributes:
         compiled: by torch.compile: Inductor's kernels for everything between the products.
-        may_fall_back: where the compiler fails, in the middle of a run perhaps, go on without it and say so, instead of
-            raising what it raised.
+        on_failure: told in words where the compiler fails, in the middle of a run perhaps, and the run goes on without
+            it; without one, what the compiler raised is raised.
         graphed: compiled, and replayed as CUDA graphs: one for each number of rows, so with a row bucket.
         checkpointed: a step's inputs alone are kept, and the rest is computed again in the backward pass.
         row_bucket: rows are padded to a multiple: fewer sizes for libraries that keep something for each size.
@@ -24,7 +24,7 @@ class Execution:
     """
 
     compiled: bool = False
-    may_fall_back: bool = False
+    on_failure: Callable[[str], None] | None = None
     graphed: bool = False
     checkpointed: bool = False
     row_bucket: int = 1
