@@ -20,7 +20,7 @@ from .routes import Routes
 from .samples import SampleBatch, Samples
 from .trace import Trace
 
-DRAWS = 5
+DRAWS = 5  # of a lesion
 Intervene = Callable[[SampleBatch], Sequence[Intervention]]
 
 
@@ -65,9 +65,10 @@ def scores_under(processor: FlowProcessor, samples: Samples, intervene: Interven
 def lesion(
     processor: FlowProcessor, samples: Samples, flux: Flux, scores: Tensor, draws: int = DRAWS, seed: int = 0
 ) -> Lesion | None:
-    """Block the busiest 5 % of the edges; and `draws` times, random others that carry as much in all.
+    """Block the busiest 5 % of the edges, and random others that carry as much in all; both `draws` times.
 
     Where the busiest carry more than half of the flux, fewer are blocked, so that there are others to compare with.
+    Among equally busy edges lot decides, so the busiest may be others in every draw.
 
     Args:
         processor: in the box that it runs in, not training.
@@ -81,23 +82,29 @@ def lesion(
         None where no edge leaves others that carry as much.
     """
     random = torch.Generator().manual_seed(seed)
-    chosen = busiest_edges(flux.mass, random)
-    if not len(chosen):
+    busiest = [busiest_edges(flux.mass, random) for _ in range(draws)]
+    if not len(busiest[0]):
         return None
-    others = [random_edges(flux.mass, chosen, random) for _ in range(draws)]
-    losses = [
-        scores - scores_under(processor, samples, lambda _, rows=rows: [BlockEdges(flux.edges(rows))])
-        for rows in (chosen, *others)
-    ]
-    total, at_random = flux.mass.sum(), torch.stack(losses[1:])
+    others = [random_edges(flux.mass, chosen, random) for chosen in busiest]
+    known: dict[tuple[int, ...], Tensor] = {}
+
+    def loss(chosen: Tensor) -> Tensor:
+        numbers = tuple(chosen.sort().values.tolist())
+        if numbers not in known:
+            block = BlockEdges(flux.edges(chosen))
+            known[numbers] = scores - scores_under(processor, samples, lambda _: [block])
+        return known[numbers]
+
+    of_busiest, of_others = (torch.stack([loss(chosen) for chosen in drawn]) for drawn in (busiest, others))
+    traffic = [sum(float(flux.mass[chosen].sum()) for chosen in drawn) / draws for drawn in (busiest, others)]
     return Lesion(
-        edges=len(chosen),
-        traffic=float(flux.mass[chosen].sum() / total),
+        edges=len(busiest[0]),
+        traffic=traffic[0] / float(flux.mass.sum()),
         random_edges=sum(map(len, others)) / draws,
-        random_traffic=float(sum(flux.mass[rows].sum() for rows in others) / total / draws),
-        busiest=bootstrap(losses[0]),
-        random=bootstrap(at_random),
-        difference=bootstrap(losses[0] - at_random),
+        random_traffic=traffic[1] / float(flux.mass.sum()),
+        busiest=bootstrap(of_busiest),
+        random=bootstrap(of_others),
+        difference=bootstrap(of_busiest - of_others),
     )
 
 
