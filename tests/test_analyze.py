@@ -20,6 +20,7 @@ from energy_flow.analysis.causal import (
     most_common_routes,
     random_edges,
     scores_under,
+    transplant,
 )
 from energy_flow.analysis.flux import Flux
 from energy_flow.analysis.intervals import Effect
@@ -32,6 +33,7 @@ from energy_flow.analysis.verdict import verdict
 from energy_flow.cli import main
 from energy_flow.config import MOVERS, Box, EnergyConfig
 from energy_flow.core import FlowProcessor, Mover, create_processor
+from energy_flow.core.flows import BORN
 from energy_flow.core.interventions import GoStraight
 from energy_flow.data import PairSet, make_split
 from energy_flow.data.pairs import one_size
@@ -161,6 +163,21 @@ def test_where_all_go_straight_routes_carry_nothing() -> None:
     assert found.transplant.other.mean == found.transplant.common.mean == 0
     assert not found.lesion.difference.hurts
     assert found.verdict.endswith("Routes carry nothing here.")
+
+
+def test_children_whose_numbers_mean_another_flow_are_not_led() -> None:
+    changes = {"max_children": 2, "max_spawn_per_step": 4, "max_active_flows": 12, "spawn_threshold": 1.0}
+    config = line_config("straight", lattice_depth=6, initial_steps=5, max_jump=1, **changes)
+    processor = create_processor(config).eval()
+    blocks = torch.randn(40, SITES * WIDTH)
+    with torch.no_grad():
+        result = processor.run(blocks, record=True)
+    born = result.trace.event == BORN
+    parents = {tuple(row) for row in torch.stack((result.trace.flow_id, result.trace.parent_id), 1)[born].tolist()}
+    assert len({flow for flow, _ in parents}) < len(parents)  # one number, several parents
+    samples = samples_of(blocks.view(40, SITES, WIDTH), result.output, torch.arange(40) % 2)
+    found = transplant(processor, samples, scores_under(processor, samples))
+    assert found.other.mean == pytest.approx(0, abs=1e-6)
 
 
 @pytest.mark.parametrize(("content", "hurts"), [((0, 1), True), ((2, 3), False)])

@@ -138,23 +138,27 @@ def random_edges(mass: Tensor, without: Tensor, random: torch.Generator) -> Tens
 def transplant(processor: FlowProcessor, samples: Samples, scores: Tensor) -> Transplant:
     """Every sample keeps its energies, and takes the routes of another, the most common ones, or none sideways.
 
+    Launched flows are led: their numbers mean the same in all samples. Those of children do not, as they follow from
+    who was born before; so children go as they wish, from where their parents are led.
+
     Args:
         processor: in the box that it runs in, not training.
         samples: N.
         scores: (N,) with their own routes.
     """
     common = most_common_routes(_trace(processor, next(samples.batches(processor))))
+    launched = range(processor.config.num_sites)
     elsewhere: list[Tensor] = []
 
     def of_another(batch: SampleBatch) -> list[Intervention]:
         trace, donors = _trace(processor, batch), donors_of(batch.labels)
         elsewhere.append(_arrive_elsewhere(trace, donors))
-        return [Replay(trace, donors.tolist())]
+        return [Replay(trace, donors.tolist(), flows=launched)]
 
     hands: dict[str, Intervene] = {
-        "own": lambda batch: [Replay(_trace(processor, batch))],
+        "own": lambda batch: [Replay(_trace(processor, batch), flows=launched)],
         "other": of_another,
-        "common": lambda batch: [Replay(common, [0] * len(batch.labels))],
+        "common": lambda batch: [Replay(common, [0] * len(batch.labels), flows=launched)],
         "straight": lambda _: [GoStraight()],
     }
     losses = {name: bootstrap(scores - scores_under(processor, samples, hand)) for name, hand in hands.items()}
