@@ -1,5 +1,26 @@
-"""What the flows of a model do: their traces as tables."""
+"""What the flows of a model do, and whether it matters: routes, measures of emergence, their nulls, experiments."""
 
+from .catalogue import MEASURES
+from .comparison import Comparison
+from .emergence import Emergence, Value
+from .labels import Labels, labels_of
+from .page import page_of
+from .routes import Routes
+from .samples import Samples
+from .study import Analysis, analyze
 from .trace import Trace
 
-__all__ = ["Trace"]
+__all__ = [
+    "MEASURES",
+    "Analysis",
+    "Comparison",
+    "Emergence",
+    "Labels",
+    "Routes",
+    "Samples",
+    "Trace",
+    "Value",
+    "analyze",
+    "labels_of",
+    "page_of",
+]

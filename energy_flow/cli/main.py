@@ -20,6 +20,7 @@ from tyro.extras import subcommand_cli_from_dict
 from .. import __version__
 from ..training import NonFiniteError, RunTakenError, TrainingStopped
 from ..utils.console import print_what_cannot_be_encoded
+from .analyze import Analyze
 from .data_build import Build
 from .data_build_shipped import BuildShipped
 from .data_embed import Embed
@@ -45,6 +46,7 @@ def _show_data_commands() -> None:
 
 COMMANDS: dict[str, Any] = CONFIGURED | {
     "evaluate": Evaluate,
+    "analyze": Analyze,
     "predict": Predict,
     "train-decoder": TrainDecoder,
     "data": _show_data_commands,
