@@ -27,6 +27,7 @@ from .data_embed import Embed
 from .evaluate import Evaluate
 from .info import Info
 from .predict import Predict
+from .trace import TraceFlows
 from .train import Train
 from .train_decoder import TrainDecoder
 
@@ -47,6 +48,7 @@ def _show_data_commands() -> None:
 COMMANDS: dict[str, Any] = CONFIGURED | {
     "evaluate": Evaluate,
     "analyze": Analyze,
+    "trace": TraceFlows,
     "predict": Predict,
     "train-decoder": TrainDecoder,
     "data": _show_data_commands,
