@@ -18,7 +18,7 @@ ALLOWED = {
     "distributed": {"utils"},
     "viz": {"config", "core"},
     "core": {"config"},
-    "analysis": {"config", "core", "viz"},
+    "analysis": {"config", "core", "data", "utils", "viz"},
     "cli": {"analysis", "config", "core", "data", "distributed", "explorer", "text", "training", "utils", "viz"},
     "explorer": {"analysis", "config", "core", "data", "text", "training", "viz"},
     "training": {"config", "core", "data", "distributed", "text", "utils"},

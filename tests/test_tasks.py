@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from energy_flow.cli.evaluate import Evaluate
+from energy_flow.cli.rows import pairs_in_box
 from energy_flow.config import Box, create_grid_config
 from energy_flow.data import (
     TASKS,
@@ -565,7 +565,7 @@ def test_rows_for_another_box_have_the_options_of_the_set(tmp_path: Path, sizes:
     data = load_data(str(tmp_path / "open"))
     assert data.options == make_task("maze", 8, 8, sizes=sizes, options={"loops": 1.0}).options == {"loops": 1.0}
     config = create_grid_config(**data_settings(data), max_active_flows=9)
-    drawn = Evaluate(tmp_path, rows=3).pairs_for(Box(4, 4, 25), data, config)
+    drawn = pairs_in_box(Box(4, 4, 25), data, "test", 3, config)
     assert drawn.inputs.view(3, 16, 6)[:, :, :4].sum() == 3 * 48  # every wall is open
 
 

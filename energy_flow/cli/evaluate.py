@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Literal
 
 import tyro
 
-from ..config import Box, EnergyConfig
-from ..data import TASKS, PairData, PairSet, load_data, make_split, parts_of
-from ..data.pairs import one_size
+from ..config import Box
+from ..data import PairData, PairSet, load_data, parts_of
 from ..data.sources import SHIPPED
 from ..data.wordnet import read_queries
 from ..text import TextEncoder
 from ..training import EnergyTrainer
 from .report import load_trainer, print_picture, print_scores
+from .rows import pairs_in_box
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -64,28 +64,12 @@ class Evaluate:
         if self.queries is not None:
             pairs, title = _embed_queries(self.queries, data), self.queries.name
         elif box is not None:
-            pairs = self.pairs_for(box, data, trainer.config)
+            pairs = pairs_in_box(box, data, self.split, self.rows or DRAWN_ROWS, trainer.config)
         miss = None if self.queries is None else PUBLISHED_MISS
         hubs = _hub_queries(trainer, data) if self.csls else None
         for part in parts_of(pairs):
             outputs = print_scores(trainer, data, part, f"{data.name}: {title}, {self.model}", miss, hubs, box)
             print_picture(data, part, outputs)
-
-    def pairs_for(self, box: Box, data: PairData, config: EnergyConfig) -> PairSet:
-        """Rows for a lattice of another size: drawn, where the set is a task of free size, or else those that there
-        are.
-
-        Raises:
-            ValueError: the set has no rows of this size.
-        """
-        sites = config.in_box(box).sites
-        if data.task is not None and TASKS[data.task].train_sizes:
-            rows = DRAWN_ROWS if self.rows is None else self.rows
-            return one_size(data.name, make_split(data.task, self.split, rows, config.data_seed, [sites], data.options))
-        for part in parts_of(getattr(data, self.split)):
-            if part.face in (None, sites):
-                return part
-        raise ValueError(f"--box {box} has {sites[0]} x {sites[1]} sites, and {data.name} has no rows for as many")
 
 
 def _hub_queries(trainer: EnergyTrainer, data: PairData) -> Tensor:

@@ -20,6 +20,7 @@ from tyro.extras import subcommand_cli_from_dict
 from .. import __version__
 from ..training import NonFiniteError, RunTakenError, TrainingStopped
 from ..utils.console import print_what_cannot_be_encoded
+from .analyze import Analyze
 from .data_build import Build
 from .data_build_shipped import BuildShipped
 from .data_embed import Embed
@@ -27,6 +28,7 @@ from .evaluate import Evaluate
 from .explore import Explore
 from .info import Info
 from .predict import Predict
+from .trace import TraceFlows
 from .train import Train
 from .train_decoder import TrainDecoder
 
@@ -46,6 +48,8 @@ def _show_data_commands() -> None:
 
 COMMANDS: dict[str, Any] = CONFIGURED | {
     "evaluate": Evaluate,
+    "analyze": Analyze,
+    "trace": TraceFlows,
     "predict": Predict,
     "explore": Explore,
     "train-decoder": TrainDecoder,

@@ -27,6 +27,11 @@ def sample_conditional_permutation(
     return blocks.flatten(1), permuted.flatten(1)
 
 
+def selected_permutation(inputs: Tensor, targets: Tensor) -> Tensor:
+    """(N, E) inputs and their targets to (N,) int64: the permutation that the first block selects."""
+    return inputs[:, :BLOCK_WIDTH].argmax(1)
+
+
 CONDITIONAL_PERMUTATION = Task(
     "16 blocks of 4 numbers; the same blocks in one of 4 orders, which the first block selects",
     sample_conditional_permutation,
@@ -34,4 +39,5 @@ CONDITIONAL_PERMUTATION = Task(
     r_squared,
     REGRESSION,
     licence=MADE_HERE,
+    label=selected_permutation,
 )

@@ -80,6 +80,11 @@ def delivery_sites(inputs: Tensor, seed: int = 0, orders: int = 4) -> Tensor:
     return sources.argsort(dim=1)[same.long().argmax(1)]
 
 
+def delivery_orders(inputs: Tensor, targets: Tensor) -> Tensor:
+    """(N, E) inputs and their targets to (N,) int64: the order that the first block selects."""
+    return inputs[:, :BLOCK_WIDTH].argmax(1) + BLOCK_WIDTH * inputs[:, :BLOCK_WIDTH].amin(1).round().long()
+
+
 def _sources(blocks: int, orders: int, fixed: torch.Generator) -> Tensor:
     """(R, S): for every order and site, the block that goes there; the first one stays."""
     others = torch.stack([torch.randperm(blocks - 1, generator=fixed) + 1 for _ in range(orders)])
@@ -105,4 +110,5 @@ DELIVERY = Task(
     train_sizes=((4, 4),),
     test_sizes=((4, 4),),
     options={"orders": 4},
+    label=delivery_orders,
 )

@@ -36,6 +36,11 @@ def sample_digits(rows: int, split: str, fixed: torch.Generator, random: torch.G
     return patches[chosen], torch.eye(DIGIT_CLASSES)[classes[chosen]]
 
 
+def digit_of(inputs: Tensor, targets: Tensor) -> Tensor:
+    """(N, E) inputs and their targets to (N,) int64: the digit."""
+    return targets.argmax(1)
+
+
 DIGITS = Task(
     "images of handwritten digits, 8 x 8 pixels in 4 x 4 patches; the digit, one-hot",
     sample_digits,
@@ -44,4 +49,5 @@ DIGITS = Task(
     CLASSES | {"target_classes": DIGIT_CLASSES},
     licence="UCI Optical Recognition of Handwritten Digits (Alpaydin and Kaynak 1998), CC BY 4.0; from scikit-learn",
     finite=True,
+    label=digit_of,
 )

@@ -159,6 +159,11 @@ def _path(openings: Tensor, beside: Tensor, start: Tensor, goal: Tensor) -> Tens
     return marked
 
 
+def path_cells(inputs: Tensor, targets: Tensor) -> Tensor:
+    """(N, E) inputs and their targets to (N,) int64: the cells of the shortest path."""
+    return class_of_cells(targets, MARKS).sum(1)
+
+
 MAZE = Task(
     "mazes; per cell whether it is open to the right, down, left and up, is the start, is the goal; per cell whether it"
     " is on the shortest path, one-hot",
@@ -175,4 +180,5 @@ MAZE = Task(
     draw=draw_maze,
     waiting=waiting_maze,
     rows=40_000,
+    difficulty=path_cells,
 )

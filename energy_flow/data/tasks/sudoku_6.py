@@ -12,7 +12,7 @@ from functools import lru_cache, partial
 import torch
 from torch import Tensor
 
-from .judging import CELL_CLASSES, whole_rows
+from .judging import CELL_CLASSES, class_of_cells, whole_rows
 from .task import MADE_HERE, Task
 
 DIGITS, CELLS, BOX_ROWS, BOX_COLUMNS = 6, 36, 2, 3
@@ -221,6 +221,11 @@ def _units(cell: int) -> tuple[int, int, int]:
     return row, DIGITS + column, 2 * DIGITS + box
 
 
+def empty_cells(inputs: Tensor, targets: Tensor) -> Tensor:
+    """(N, E) inputs and their targets to (N,) int64: the cells without a clue."""
+    return (class_of_cells(inputs, DIGITS + 1) == 0).sum(1)
+
+
 UNIT_COUNT = 3 * DIGITS
 UNITS = tuple(_units(cell) for cell in range(CELLS))
 
@@ -234,4 +239,5 @@ SUDOKU_6 = Task(
     licence=MADE_HERE,
     face=(DIGITS, DIGITS),
     extra_splits=(FEW,),
+    difficulty=empty_cells,
 )

@@ -25,6 +25,7 @@ Metric = Callable[[Tensor, Tensor], float]
 Judge = Callable[[Tensor, Tensor, Tensor, Size], float]
 Draw = Callable[[Tensor, Tensor, Size, bool], str]
 Waiting = Callable[[Tensor, Size, torch.Generator], Tensor]  # (N, E) inputs, face, random to (N, E)
+OfRows = Callable[[Tensor, Tensor], Tensor]  # (N, E) inputs and (N, T) targets to (N,)
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,9 @@ class Task:
         waiting: (N, E) inputs, their face and a random generator to (N, E) inputs on which there is nothing to do yet;
             training may let a batch wait on them before its own inputs enter (`prelude_steps`).
         rows: of training, where the task is asked for by its name alone.
+        label: (N, E) inputs and (N, T) targets to (N,) int64: the class of every row, where rows fall into classes;
+            an analysis asks what the routes of flows tell about it.
+        difficulty: (N, E) inputs and (N, T) targets to (N,) numbers: how hard every row is, where that is known.
     """
 
     what: str
@@ -93,6 +97,8 @@ class Task:
     draw: Draw | None = None
     waiting: Waiting | None = None
     rows: int | None = None
+    label: OfRows | None = None
+    difficulty: OfRows | None = None
 
     @property
     def sizes(self) -> Sizes:
