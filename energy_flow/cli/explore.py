@@ -11,6 +11,7 @@ import tyro
 from ..data import load_data
 from ..data.sources import SHIPPED
 from ..explorer import Model, Subject
+from .analyze import model_folder, names_of
 from .report import console, load_trainer
 
 _INSTALL = "pip install 'energy-flow[serve]'"
@@ -53,14 +54,9 @@ class Explore:
             ValueError: no such folder, or a model that does not fit the data.
         """
         models = []
-        for folder in self.runs:
+        for name, folder in zip(names_of(self.runs), self.runs, strict=True):
             trainer = load_trainer(model_folder(folder), self.device)
-            models.append(Model(str(folder), trainer.processor.eval()))
+            models.append(Model(name, trainer.processor.eval()))
         if not models:
             raise ValueError("no run; give at least one run or model folder")
         return Subject(models, load_data(self.data, models[0].processor.config.data_seed))
-
-
-def model_folder(folder: Path) -> Path:
-    """The folder with the weights: that of a run's best ones, or the folder itself."""
-    return folder / "best" if (folder / "best").is_dir() else folder

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..data.tasks.maze import MARKS
 from ..viz import Answer
-from .inputs import Given
+from .given import Given
 from .subject import FLOOD, MAZE, SUDOKUS, Subject
 
 MOST_READS = 250  # of a long run, at equal distances

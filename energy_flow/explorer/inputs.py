@@ -5,26 +5,15 @@ Shapes: `E` input width, `T` target width, `S` cells of a face.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
 from ..data.pairs import Size
 from ..data.tasks.grid import UNREACHED, WAYS, back, distances, neighbours
 from ..data.tasks.maze import CELL_WIDTH, GOAL, START
+from .given import Given
 from .requests import AnyInput, NumbersInput, RowInput, SudokuInput, TextInput
 from .subject import FLOOD, MAZE, SUDOKUS, Subject
-
-
-class Given(NamedTuple):
-    """An input row and what belongs to it."""
-
-    row: Tensor  # (1, E)
-    name: str
-    face: Size | None = None
-    target: Tensor | None = None  # (T,), where it is known
-    target_text: str | None = None
 
 
 def read_input(subject: Subject, wanted: AnyInput) -> Given:

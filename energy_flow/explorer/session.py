@@ -20,8 +20,9 @@ from ..core import FlowProcessor
 from ..training.batches import box_of
 from ..viz import Scene
 from .answers import answer_of, cells_of
+from .given import Given
 from .hands import interventions_of
-from .inputs import Given, read_input
+from .inputs import read_input
 from .requests import Routes, RunRequest
 from .subject import Subject
 
