@@ -86,10 +86,13 @@ def opened(browser: Browser, url: str, size: dict[str, int] = WIDE, **options: A
     page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("request", lambda request: asked.append(request.url))
-    page.goto(url)
-    page.wait_for_selector(READY, state="attached")
-    yield Opened(page, complaints, asked)
-    context.close()
+    page.set_default_timeout(15_000)
+    try:
+        page.goto(url)
+        page.wait_for_selector(READY, state="attached")
+        yield Opened(page, complaints, asked)
+    finally:
+        context.close()
 
 
 def pixels(page: Page) -> Tensor:
@@ -171,7 +174,7 @@ def test_slider_and_keys_change_what_is_drawn_and_what_is_said(browser: Browser,
         look = page.evaluate("energyFlow.view.stage.view")
         page.keyboard.press("d")
         assert page.evaluate("energyFlow.view.stage.view") != look
-        for key in ("c", "v", "t"):
+        for key in ("p", "c", "v", "t"):
             before = pixels(page)
             page.keyboard.press(key)
             assert (pixels(page) - before).abs().amax() > 20, key
@@ -198,10 +201,10 @@ def test_a_flow_is_found_and_followed_and_its_story_told(browser: Browser, tmp_p
         page = found.page
         place = page.evaluate(
             """() => {
-                const { stage, paths } = energyFlow.view;
+                const { stage } = energyFlow.view;
                 const box = stage.canvas.getBoundingClientRect();
-                for (let y = 0; y < box.height; y += 4)
-                    for (let x = 0; x < box.width; x += 4)
+                for (let x = 0; x < 0.6 * box.width; x += 4)  // on a path, before the points where flows are now
+                    for (let y = 0; y < box.height; y += 4)
                         if ([-3, 0, 3].every((by) => stage.find(x, y + by) === 2)) return [box.left + x, box.top + y];
             }"""
         )
@@ -283,12 +286,14 @@ def served(subject: Subject) -> Iterator[str]:
 
     listening: socket.socket = open_socket("127.0.0.1", 0)
     server = uvicorn.Server(uvicorn.Config(create_app(subject), log_level="warning", lifespan="off"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
-    yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
-    server.should_exit = True
-    thread.join(10)
-    listening.close()
+    try:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        listening.close()
 
 
 def tiny() -> Subject:

@@ -5,7 +5,6 @@ Shapes: `R` read-outs, `T` output width, `S` cells of a face, `K` classes.
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -41,7 +40,6 @@ def answer_of(subject: Subject, given: Given, along: Tensor, steps: int) -> Answ
         steps: of the run.
     """
     at = steps_read(len(along), steps)
-    along = torch.cat((along[: len(at) - 1], along[-1:]))
     every = -(-len(at) // MOST_READS)
     kept = list(range(len(at) - 1, -1, -every))[::-1]  # the last is among them
     at, along = [at[row] for row in kept], along[kept]

@@ -196,18 +196,9 @@ export class Stage {
   /** The flow nearest to a place of the canvas, in pixels, or -1. */
   find(left, top) {
     if (!this.flows) return -1;
-    const { width, height } = this.canvas.getBoundingClientRect();
-    const matrix = new Matrix4().multiplyMatrices(this.camera.projectionMatrix, this.camera.matrixWorldInverse).elements;
-    const { places } = this.flows;
     const { moves, from } = this.flows.all;
     const { before, flowOf, records } = this.paths;
-    const onScreen = (record) => {
-      const [x, y, z] = [places[3 * record], places[3 * record + 1], places[3 * record + 2]];
-      const w = matrix[3] * x + matrix[7] * y + matrix[11] * z + matrix[15];
-      const across = (matrix[0] * x + matrix[4] * y + matrix[8] * z + matrix[12]) / w;
-      const up = (matrix[1] * x + matrix[5] * y + matrix[9] * z + matrix[13]) / w;
-      return [(0.5 + 0.5 * across) * width, (0.5 - 0.5 * up) * height];
-    };
+    const onScreen = this.#projection();
     const step = Math.floor(this.time);
     const until = from[step + 1];
     const oldest = this.trail ? from[Math.max(0, step - 2 * this.trail)] : 0;
@@ -223,6 +214,20 @@ export class Stage {
       if (far < best) [best, found] = [far, flowOf[record]];
     }
     return found;
+  }
+
+  /** Where a record is on the canvas, in pixels: a function of its number. */
+  #projection() {
+    const { width, height } = this.canvas.getBoundingClientRect();
+    const matrix = new Matrix4().multiplyMatrices(this.camera.projectionMatrix, this.camera.matrixWorldInverse).elements;
+    const { places } = this.flows;
+    return (record) => {
+      const [x, y, z] = [places[3 * record], places[3 * record + 1], places[3 * record + 2]];
+      const w = matrix[3] * x + matrix[7] * y + matrix[11] * z + matrix[15];
+      const across = (matrix[0] * x + matrix[4] * y + matrix[8] * z + matrix[12]) / w;
+      const up = (matrix[1] * x + matrix[5] * y + matrix[9] * z + matrix[13]) / w;
+      return [(0.5 + 0.5 * across) * width, (0.5 - 0.5 * up) * height];
+    };
   }
 
   resize() {
