@@ -14,6 +14,7 @@ from torch import Tensor
 from ..config import Box, EnergyConfig
 from ..core import FlowResult
 from ..core.readers import site_of
+from ..viz.page import trace_html
 from .trace_file import TraceWriter, read_columns
 
 
@@ -87,6 +88,10 @@ class Trace:
     def __len__(self) -> int:
         """R."""
         return len(self.step)
+
+    def _repr_html_(self) -> str:
+        """What notebooks show: a page on which the flows play."""
+        return trace_html(self)
 
     def of_sample(self, sample: int) -> Trace:
         """The records of one sample.

@@ -25,6 +25,7 @@ from .data_build import Build
 from .data_build_shipped import BuildShipped
 from .data_embed import Embed
 from .evaluate import Evaluate
+from .explore import Explore
 from .info import Info
 from .predict import Predict
 from .trace import TraceFlows
@@ -50,6 +51,7 @@ COMMANDS: dict[str, Any] = CONFIGURED | {
     "analyze": Analyze,
     "trace": TraceFlows,
     "predict": Predict,
+    "explore": Explore,
     "train-decoder": TrainDecoder,
     "data": _show_data_commands,
 }

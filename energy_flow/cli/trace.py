@@ -20,6 +20,7 @@ from ..utils.files import replace_file, require_writable
 from .analyze import model_folder, run_folder
 from .report import console
 from .rows import pairs_in_box
+from .trace_page import write_trace_page
 
 AT_ONCE = 32  # samples whose records are in the memory
 
@@ -44,6 +45,8 @@ class TraceFlows:
     """the energies too, a list of channels for each record"""
     output: Path | None = None
     """file to write; by default trace.parquet in the folder of the run"""
+    page: Path | None = None
+    """HTML file to write too: a page on which the flows of at most 32 samples play"""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps"""
 
@@ -58,6 +61,10 @@ class TraceFlows:
         processor = own.in_box(box)
         check_width(f"{data.name}: inputs", pairs.inputs, processor.config.input_embedding_dim)
         chosen = self._chosen(len(pairs))
+        if self.page is not None:
+            require_writable(self.page.parent, "folder of --page", self.page.name)
+            write_trace_page(self.page, processor, data, pairs, chosen)
+            console.print(f"wrote {self.page}")
         records = 0
 
         def write(file: Path) -> None:
