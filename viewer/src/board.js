@@ -72,8 +72,8 @@ export class Board {
     const possible = { level: true, origin: true, class: named, answer: Boolean(answerOf(shown[0].paths)) };
     for (const option of this.colouring.options) option.hidden = !possible[option.value];
     if (!possible[this.look.colouring]) this.setLook({ colouring: "level" });
-    this.timeline.setPaths(shown.map((view) => view.paths));
     this.player.setSteps(Math.max(...shown.map((view) => view.paths.steps)));
+    this.timeline.setPaths(shown.map((view) => view.paths));
   }
 
   setLook(changes) {

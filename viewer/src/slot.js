@@ -207,7 +207,8 @@ export class Slot extends EventTarget {
     this.before.setAnswer(this.after && !asBefore ? this.base.scene.samples[0].answer : null);
     this.before.prefix = "Before";
     this.before.show(Math.floor(this.view.time));
-    this.view.label.textContent = `${this.name}: ${found.scene.title}${asBefore ? " (before)" : ""}`;
+    const model = this.subject.models.length > 1 ? `, ${found.scene.subtitle}` : "";
+    this.view.label.textContent = `${this.name}: ${found.scene.title}${model}${asBefore ? " (before)" : ""}`;
     this.#compare();
     this.say("");
     this.dispatchEvent(new Event("shown"));

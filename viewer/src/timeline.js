@@ -55,8 +55,9 @@ export class Timeline {
     this.clock.textContent = `step ${step} / ${steps}`;
     const paths = this.all?.[0];
     if (!paths) return;
-    this.legend[0].textContent = `live flows ${figure(paths.live[step] ?? 0)}`;
-    this.legend[1].textContent = `mean level ${figure(paths.meanLevel[step] ?? 0)}`;
+    const shown = Math.min(step, paths.steps);
+    this.legend[0].textContent = `live flows ${figure(paths.live[shown])}`;
+    this.legend[1].textContent = `mean level ${figure(paths.meanLevel[shown])}`;
   }
 
   /** Show the figures of one run, or of two that are compared. */
