@@ -47,6 +47,14 @@ PIXELS = """() => {
     return Array.from(pen.getImageData(0, 0, 160, 100).data);
 }"""
 
+DARKEST = """() => {
+    const canvas = document.querySelector('.editor .cells');
+    const bytes = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+    let darkest = 255;
+    for (let at = 0; at < bytes.length; at += 4) if (bytes[at + 3] === 255) darkest = Math.min(darkest, bytes[at]);
+    return darkest;
+}"""
+
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
@@ -361,6 +369,8 @@ def test_the_explorer_is_fit_for_light_and_for_narrow_screens(browser: Browser, 
                 found.page.wait_for_timeout(400)
                 found.page.screenshot(path=pictures / f"explorer_{name}.png", full_page=name == "narrow")
                 assert found.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+                darkest = found.page.evaluate(DARKEST)
+                assert darkest < 60 if scheme == "light" else darkest > 100  # the ink of the maze's walls
                 found.check(address)
 
 

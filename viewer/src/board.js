@@ -22,6 +22,7 @@ export class Board {
     this.timeline = new Timeline(this.player, (steps) => this.setTrail(steps));
     this.trail = 0;
     this.look = { colouring: "level", theme: preferredTheme(), traffic: false };
+    document.documentElement.dataset.theme = this.look.theme;
     this.live = make("p", { className: "hidden", "aria-live": "polite" });
     this.colouring = choice("Colouring", COLOURINGS, "level", (value) => this.setLook({ colouring: value }));
     this.sampleList = choice("Sample", [], "", (value) => this.setSample(Number(value)));

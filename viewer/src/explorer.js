@@ -60,6 +60,7 @@ export async function explore() {
     });
   }
   board.player.addEventListener("time", () => slots.forEach((slot) => slot.before.show(Math.min(Math.floor(board.player.time), slot.view.paths?.steps ?? 0))));
+  board.changed = () => slots.forEach((slot) => slot.redraw());
   board.extra = () => ({ row: first.row });
   await setCompared(false);
   const link = readLink();

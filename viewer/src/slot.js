@@ -70,6 +70,14 @@ export class Slot extends EventTarget {
     });
   }
 
+  /** Draw the canvases beside the view anew, such as in the colours of another theme. */
+  redraw() {
+    this.editor.draw?.();
+    this.lesion.draw();
+    this.before.row = undefined;
+    this.before.show(Math.floor(this.view.time));
+  }
+
   /** Fill the list of rows and begin with one. */
   async begin(row = 0) {
     this.view.begin();
