@@ -12,6 +12,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a core for each worker, and for the p
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 
+def pytest_addoption(parser) -> None:
+    parser.addoption("--screenshots", metavar="FOLDER", help="where browser tests keep pictures; a temporary folder")
+
+
 @pytest.fixture(autouse=True)
 def _quiet_and_seeded():
     """Every test starts from the same generator, and leaves the package's logger as it found it."""

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from energy_flow.analysis import Trace
-from energy_flow.analysis.trace import COLUMNS
-from energy_flow.config import Box
+from energy_flow.analysis.trace_file import COLUMNS
+from energy_flow.config import Box, create_grid_config
+from energy_flow.core import create_processor
 from energy_flow.core.flows import BORN, EVENT_NAMES, LAUNCHED
 
 from .strategies import build_model
@@ -75,3 +76,30 @@ def test_what_is_no_trace_is_refused_by_name(trace: Trace, tmp_path) -> None:
     parquet.write_table(pyarrow.table({"step": [1]}), tmp_path / "other.parquet")
     with pytest.raises(ValueError, match="is no trace of version 1: it lacks event, flow"):
         Trace.load(tmp_path / "other.parquet")
+
+
+def test_the_command_writes_what_runs_do(tmp_path, capsys) -> None:
+    pytest.importorskip("pyarrow")
+    pytest.importorskip("tyro")
+    from energy_flow.cli import main
+    from energy_flow.training.model_folder import save_model
+
+    config = create_grid_config(
+        lattice_width=5, lattice_height=5, sites=(5, 5), max_active_flows=25, input_embedding_dim=150,
+        output_embedding_dim=50, lattice_depth=6, initial_steps=5, coast=0.0, carrier_hidden_size=4,
+    )  # fmt: skip
+    save_model(create_processor(config), tmp_path / "best")
+    given = ["trace", str(tmp_path), "--data", "maze", "--rows", "40", "--box", "3x3x4"]
+    main([*given, "--samples", "39", "2", "--energy"])
+    assert "wrote" in capsys.readouterr().out
+    trace = Trace.load(tmp_path / "trace.parquet")
+    assert set(trace.sample.tolist()) == {39, 2}
+    assert trace.box == Box(3, 3, 4)
+    assert len(trace) == 2 * 9 * 4
+    main([*given, "--samples", "-1", "--output", str(tmp_path / "all.parquet")])
+    every = Trace.load(tmp_path / "all.parquet")
+    assert torch.equal(every.of_sample(39).level, trace.of_sample(39).level)
+    assert len(set(every.sample.tolist())) == 40
+    with pytest.raises(SystemExit):
+        main([*given, "--samples", "40"])
+    assert "--samples 40; give rows from 0 to 39, or -1 for all" in capsys.readouterr().err

@@ -25,8 +25,10 @@ from .data_build import Build
 from .data_build_shipped import BuildShipped
 from .data_embed import Embed
 from .evaluate import Evaluate
+from .explore import Explore
 from .info import Info
 from .predict import Predict
+from .trace import TraceFlows
 from .train import Train
 from .train_decoder import TrainDecoder
 
@@ -47,7 +49,9 @@ def _show_data_commands() -> None:
 COMMANDS: dict[str, Any] = CONFIGURED | {
     "evaluate": Evaluate,
     "analyze": Analyze,
+    "trace": TraceFlows,
     "predict": Predict,
+    "explore": Explore,
     "train-decoder": TrainDecoder,
     "data": _show_data_commands,
 }

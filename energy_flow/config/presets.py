@@ -49,6 +49,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "batch_size": 32,
         "epochs": 1,
         "learning_rate": 2e-3,
+        "beta2": 0.95,
         "final_learning_rate_ratio": 0.02,
         "weight_decay": 0.02,
         "warmup_steps": 100,

@@ -96,7 +96,7 @@ class EmbeddingMapper(nn.Module):
     def to_sites(self, embeddings: Tensor) -> Tensor:
         """(B, E in) embeddings to (B, S, C) energies of the sites; tied faces take any number of sites."""
         with torch.autocast(embeddings.device.type, enabled=False):
-            rows = embeddings.view(-1, self.input_weight.shape[1]) if self.tied else embeddings
+            rows = embeddings.reshape(-1, self.input_weight.shape[1]) if self.tied else embeddings
             if self.config.center_inputs:
                 rows = (rows - self.input_mean) / self.input_rms
                 energies = F.linear(rows, self.input_weight, self.input_offset) * self._input_gain

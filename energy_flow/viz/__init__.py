@@ -1,6 +1,20 @@
-"""Figures for people: tables for the terminal, and a picture of the flows."""
+"""Figures for people: tables for the terminal, a picture of the flows, and a page on which they can be played."""
 
+from .answer import Answer
 from .flow_picture import draw_flows
+from .page import page_html, trace_html, write_page
+from .scene import SampleNote, Scene
 from .tables import cost_table, examples_table, metrics_table
 
-__all__ = ["cost_table", "draw_flows", "examples_table", "metrics_table"]
+__all__ = [
+    "Answer",
+    "SampleNote",
+    "Scene",
+    "cost_table",
+    "draw_flows",
+    "examples_table",
+    "metrics_table",
+    "page_html",
+    "trace_html",
+    "write_page",
+]
