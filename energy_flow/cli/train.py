@@ -21,6 +21,7 @@ from ..training.run.opening import claim_folder
 from ..training.run.run_files import LOG
 from ..utils import DeviceManager, setup_logging
 from ..utils.logging import logger
+from .filmstrip import Filmstrip
 from .report import console, load_trainer, print_decoded, print_picture, print_scores
 from .settings import ModelOptions, cached_data, defaults_of_training, in_groups, read_early
 
@@ -47,6 +48,8 @@ class RunOptions(RunFields):
     """project of Weights & Biases to send the figures to as well (extra wandb; WANDB_MODE=offline keeps them here)"""
     log_channels: tuple[Channel, ...] = ()
     """special log levels to switch on"""
+    watch_flows: bool = True
+    """keep what the flows of a validation row do at every look: RUN/flows.html, and TensorBoard images (extra viz)"""
     examples: int = 10
     """test examples to decode at the end; 0 is none"""
 
@@ -114,7 +117,10 @@ class Train(ModelOptions):
             processor = create_processor(settings)
             if options.init_from is not None:
                 load_initial_weights(processor, options.init_from)
-            trainer = EnergyTrainer(processor, settings, folder, options.overwrite, devices, observers, options.resume)
+            callbacks = [Filmstrip(folder, data.validation)] if options.watch_flows else []
+            trainer = EnergyTrainer(
+                processor, settings, folder, options.overwrite, devices, observers, options.resume, callbacks=callbacks
+            )
             if ranks.first:
                 setup_logging(channels=options.log_channels, json_path=folder / LOG, console=console)
             trainer.fit(data)

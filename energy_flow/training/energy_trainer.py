@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from ..config import Box, EnergyConfig
-from ..core import FlowProcessor, create_processor
+from ..core import FlowProcessor, FlowResult, create_processor
+from ..core.ledger import Record
 from ..data.checked_rows import embeddings_of
 from ..data.pairs import PairData, Pairs, PairSet, TextBank, one_size
 from ..data.stored_rows import Rows
@@ -195,6 +196,24 @@ class EnergyTrainer:
         inputs = embeddings_of("inputs", inputs, config.input_embedding_dim)
         with self._learner.judged_weights():
             return self._learner.prediction(inputs, box)
+
+    def watch(self, inputs: Rows, box: Box | None = None, record: Record = True) -> FlowResult:
+        """Run a few rows with the weights that are judged, without gradients, and keep the trace of their flows.
+
+        Args:
+            inputs: (N, E in) as for `predict`; all of them run at once.
+            box: a lattice of another size.
+            record: `energy` keeps the energies too.
+        """
+        config = self.config if box is None else self.config.in_box(box)
+        inputs = embeddings_of("inputs", inputs, config.input_embedding_dim)
+        processor, trains = self.processor, self.processor.training
+        try:
+            with self._learner.judged_weights(), torch.no_grad(), self.devices.autocast():
+                processor.eval()
+                return processor.run(inputs[:].to(self.devices.device), record, box)
+        finally:
+            processor.train(trains)
 
     def evaluate(self, pairs: PairSet, bank: TextBank | None = None, box: Box | None = None) -> EmbeddingMetrics:
         """Judge the model on pairs; with a bank, by ranks too.

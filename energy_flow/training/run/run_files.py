@@ -17,12 +17,25 @@ from .opening import CHECKPOINTS
 from .tensorboard_curves import TENSORBOARD
 
 LOG, NONFINITE, RUN_ID, SET_ASIDE = "log.jsonl", "nonfinite", "wandb-id.txt", "set-aside"
+FRAMES, FLOWS_PAGE = "flows", "flows.html"  # of the flows at every look, where somebody keeps them
 WEIGHT_FOLDERS = ("best", "last")
-OF_ONE_RUN = (CONFIG, METRICS, TENSORBOARD, "wandb", RUN_ID, *WEIGHT_FOLDERS, CHECKPOINTS, NONFINITE)
+OF_ONE_RUN = (
+    CONFIG,
+    METRICS,
+    TENSORBOARD,
+    "wandb",
+    RUN_ID,
+    *WEIGHT_FOLDERS,
+    CHECKPOINTS,
+    NONFINITE,
+    FRAMES,
+    FLOWS_PAGE,
+)
 FILES_OF_A_RUN = (
     *(CONFIG, METRICS, LOG, RUN_ID, f"{NONFINITE}/step-*.json", f"{NONFINITE}/step-*.safetensors"),
     *(f"{name}/{file}" for name in WEIGHT_FOLDERS for file in (WEIGHTS, CONFIG)),
-    f"{TENSORBOARD}/events.out.tfevents.*",
+    *(f"{TENSORBOARD}/events.out.tfevents.*", f"{TENSORBOARD}/{FRAMES}/events.out.tfevents.*"),
+    *(FLOWS_PAGE, f"{FRAMES}/step-*.safetensors"),
 )
 
 
@@ -35,7 +48,7 @@ def remove_earlier_run(folder: Path) -> None:
     for pattern in FILES_OF_A_RUN:
         for path in folder.glob(pattern):
             path.unlink()
-    for name in (CHECKPOINTS, *WEIGHT_FOLDERS, TENSORBOARD, NONFINITE):
+    for name in (CHECKPOINTS, *WEIGHT_FOLDERS, f"{TENSORBOARD}/{FRAMES}", TENSORBOARD, NONFINITE, FRAMES):
         path = folder / name
         if path.is_dir() and not path.is_symlink() and not any(path.iterdir()):
             path.rmdir()
