@@ -293,7 +293,12 @@ LOSS, NONE = Effect(0.5, 0.4, 0.6), Effect(0.0, -0.1, 0.1)
         (0.9, NONE, Effect(0.005, 0.004, 0.006), "Routes carry nothing here."),
         (0.9, LOSS, NONE, "some places matter more than others"),
         (0.9, NONE, LOSS, "Routes carry content: the routes of another sample cost 0.500 (0.400 to 0.600)"),
-        (0.9, LOSS, LOSS, "A lesion of the busiest edges costs 0.500"),
+        (
+            0.9,
+            LOSS,
+            LOSS,
+            "edges costs more than one of random others with as much flux: the difference is 0.500 (0.400",
+        ),
         (0.0, NONE, NONE, "there is nothing to lose"),
     ],
 )

@@ -94,7 +94,7 @@ def test_the_parts_of_the_page_on_runs_train_together(tmp_path, monkeypatch) -> 
     assert (tmp_path / "runs" / "mine" / "last").is_dir()
 
 
-@pytest.mark.parametrize("page", ["physics.md", "extend.md", "data.md"])
+@pytest.mark.parametrize("page", ["physics.md", "extend.md", "data.md", "emergence.md"])
 def test_the_code_of_the_docs_runs_as_written(page: str, tasks, capsys) -> None:
     """All blocks of a page, in one namespace; those of one's own parts are then trained together."""
     text = (README.parent / "docs" / page).read_text(encoding="utf-8")

@@ -130,7 +130,7 @@ def main() -> None:
     parser = parser_for(__doc__)
     parser.add_argument("--tasks", nargs="+", choices=BEST, default=list(BEST))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--samples", type=int, default=500)
+    parser.add_argument("--samples", type=int, default=200)
     parser.add_argument("--models", type=Path, help="folder of models, TASK-SEED each: read, or trained there")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()

@@ -66,7 +66,10 @@ def shuffled_ends(start: Tensor, end: Tensor, sites: int, random: torch.Generato
 
 
 def _of_best_parts(start: Tensor, end: Tensor, mass: Tensor, seed: int) -> float:
-    import networkx as nx
+    try:
+        import networkx as nx
+    except ImportError as error:  # torch brings it
+        raise ImportError("modularity needs networkx: pip install 'energy-flow[viz]'") from error
 
     graph = nx.Graph()
     for first, second, weight in zip(start.tolist(), end.tolist(), mass.tolist(), strict=True):

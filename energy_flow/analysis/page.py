@@ -166,7 +166,7 @@ def range_cell(values: Sequence[float] | None) -> str:
 
 def _short(value: float) -> str:
     """Four digits, and 0 for what rounding left."""
-    return f"{round(value, 9) + 0.0:.4g}"
+    return f"{round(value, 6) + 0.0:.4g}"
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -27,9 +27,9 @@ def verdict(score: float, lesion: Lesion | None, transplant: Transplant) -> str:
     if hurts:
         carried = f"Routes carry content: {' and '.join(hurts)} of a score of {score:.3f}."
         return f"{carried} {_of_lesion(lesion)}"
-    nothing = "Other routes cost the answer nothing."
+    nothing = f"Other routes cost next to nothing: those of another sample {_cost(transplant.other)}."
     if transplant.changed == 0:
-        nothing = "Flows arrive at the same sites whatever the sample is, so that there is little to transplant."
+        nothing = f"Flows arrive at the same sites whatever the sample is, and {nothing[0].lower()}{nothing[1:]}"
     if lesion is not None and lesion.difference.hurts:
         return (
             f"{nothing} {_of_lesion(lesion)} So some places matter more than others, and which sample took which route "
@@ -41,11 +41,11 @@ def verdict(score: float, lesion: Lesion | None, transplant: Transplant) -> str:
 def _of_lesion(lesion: Lesion | None) -> str:
     if lesion is None:
         return "No lesion could be compared, as a few edges carry more than half of the flux."
-    if lesion.difference.hurts:
-        return (
-            f"A lesion of the busiest edges costs {_cost(lesion.difference)} more than one of others with as much flux."
-        )
-    return "A lesion of the busiest edges costs no more than one of random others with as much flux."
+    words = "more" if lesion.difference.hurts else "no more worth speaking of"
+    return (
+        f"A lesion of the busiest edges costs {words} than one of random others with as much flux: the difference is "
+        f"{_cost(lesion.difference)}."
+    )
 
 
 def _cost(effect: Effect) -> str:
