@@ -121,7 +121,7 @@ def main() -> None:
     parser = parser_for(__doc__)
     parser.add_argument("--side", type=int, default=4)
     parser.add_argument("--orders", type=int, default=4)
-    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()

@@ -81,7 +81,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "beta2": 0.95,
         "final_learning_rate_ratio": 0.01,
         "warmup_steps": 50,
-        "aim_entropy": 0.1,
+        "aim_entropy": 0.2,
     },
     "debug": {
         "lattice_width": 20,

@@ -106,7 +106,7 @@ DELIVERY = Task(
     REGRESSION | {"mapping": "tied"},
     licence=MADE_HERE,
     face=(4, 4),
-    rows=64_000,
+    rows=96_000,
     train_sizes=((4, 4),),
     test_sizes=((4, 4),),
     options={"orders": 4},
