@@ -20,7 +20,7 @@ from .intervention import Intervention, Moment, ahead, extent_of
 
 @dataclass(frozen=True)
 class Kill(Intervention):
-    """Flows fade, with all that they carry."""
+    """Flows fade, with all that they carry; a child that splits off in the same step goes on."""
 
     def land(self, moment: Moment, moved: Flows, outcome: Tensor) -> Tensor:
         """As `Intervention.land`."""
