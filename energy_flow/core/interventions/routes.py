@@ -70,7 +70,7 @@ class Redirect(Intervention):
     def check(self, lattice: EnergyLattice, batch: int) -> None:
         """As `Intervention.check`."""
         super().check(lattice, batch)
-        places = torch.as_tensor(self.places, dtype=torch.float64)
+        places = torch.as_tensor(self.places, device="cpu").double()
         if self.flows is None or places.shape != (len(self.flows), 2):
             raise ValueError(f"places has shape {tuple(places.shape)}; give (x, y) for each of flows = {self.flows}")
         last = torch.tensor(extent_of(lattice)[:2], dtype=torch.float64) - 1
