@@ -17,8 +17,10 @@ from .virtual_accelerator import NAME, State, counted_waits, install, seeded
 
 install()
 
+from energy_flow.analysis import Trace  # noqa: E402
 from energy_flow.config import Box  # noqa: E402
 from energy_flow.core import Execution, create_processor  # noqa: E402  (the device must be known before)
+from energy_flow.core import interventions as act  # noqa: E402
 from energy_flow.core.constants import Constant  # noqa: E402
 from energy_flow.data import PairData, PairSet, TextBank  # noqa: E402
 from energy_flow.data.reading import Batch  # noqa: E402
@@ -229,10 +231,30 @@ def mixed_devices() -> dict[str, str]:
     return found
 
 
+def interventions() -> bool:
+    """Hands in the lattice, whose tables lie on the device and whose trace on the CPU, or the other way round."""
+    found = []
+    for device in ("cpu", NAME):
+        model = build_model(BUSY, seed=2).to(device)
+        inputs = torch.randn(4, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).to(device)
+        plain = model.run(inputs, record="energy")
+        tables = [
+            act.Redirect(torch.tensor([[3.0, 3.0]], device=device), flows=[4], steps=[2]),
+            act.BlockCells(torch.tensor([[2, 2, 3], [1, 1, 2]], device=device), otherwise="straight"),
+            act.BlockEdges(torch.tensor([[0, 0, 1, 1], [1, 0, 1, 1]], device=device)),
+        ]
+        others = [act.Freeze(flows=[1]), act.AddNoise(0.2), act.SwapEnergies([1, 0, 3, 2], steps=[3])]
+        for trace in (plain.trace, Trace.of(plain, BUSY)):
+            hand = [*tables, *others, act.Replay(trace, [1, 2, 3, 0], flows=[5])]
+            found.append(model.run(inputs, intervene=hand).output.detach().cpu())
+    return all(torch.allclose(found[0], one) for one in found[1:])
+
+
 SCENARIOS: dict[str, Callable] = {
     "float32": lambda: train_in("float32"),
     "auto": lambda: train_in("auto"),
     "same numbers": same_numbers,
+    "interventions": interventions,
     "several sizes": several_sizes,
     "save and resume": save_and_resume,
     "out of memory": out_of_memory,

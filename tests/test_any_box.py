@@ -385,3 +385,13 @@ def test_the_cost_of_a_gated_neuron_has_its_gate() -> None:
     plain, gated = (measure_cost(GRID.replace(neuron_gate=gate)) for gate in (False, True))
     width = create_processor(GRID).neuron.perceive.weight.numel()
     assert gated.forward_flops["neuron"] == plain.forward_flops["neuron"] + 2 * width
+
+
+def test_faces_are_measured_whatever_the_layout_of_the_rows() -> None:
+    config, rows = GRID.replace(center_inputs=True), torch.randn(20, 12, dtype=torch.float64)
+    found = []
+    for inputs in (rows, rows.t().contiguous().t()):
+        processor = create_processor(config)
+        processor.mapper.calibrate(inputs, torch.ones(2, 12))
+        found.append((processor.mapper.input_mean, processor.mapper.input_rms))
+    torch.testing.assert_close(*found)

@@ -24,6 +24,14 @@ def test_the_parts_add_up_though_flows_snap_split_and_fade() -> None:
     assert found.on_face(BUSY).shape == (2, 3)
 
 
+def test_who_is_taken_out_leaves_no_child() -> None:
+    processor = build_model(BUSY, 2)
+    row = torch.randn(12, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    assert int(processor.run(row.unsqueeze(0)).stats.spawned[0]) > 0  # children of the first step
+    found = attribute(processor, row, lambda outputs: outputs.abs().sum(1), orders=1)
+    assert found.nothing == 0
+
+
 def test_flows_that_do_not_meet_are_worth_what_they_bring() -> None:
     """An untrained lattice of tied faces gives every site back what entered there."""
     config = GRID.replace(output_embedding_dim=12, output_scale=1.0, center_inputs=False)

@@ -56,4 +56,21 @@ def test_what_cannot_be_drawn_ends_no_run(tmp_path, monkeypatch, caplog) -> None
 
     monkeypatch.setattr("energy_flow.cli.filmstrip.write_page", full)
     run(tmp_path / "run", 1)
-    assert "are not drawn: no space left" in caplog.text
+    assert "are not drawn: OSError: no space left" in caplog.text
+
+
+def test_a_frame_that_cannot_be_read_ends_no_run(tmp_path, caplog) -> None:
+    folder = tmp_path / "run"
+    run(folder, 1)
+    (folder / "flows" / frames(folder)[0]).write_bytes(b"cut off")
+    run(folder, 2, resume_from="auto")
+    assert "are not drawn: SafetensorError" in caplog.text
+
+
+def test_a_run_that_is_watched_is_the_same_to_the_bit(tmp_path) -> None:
+    watched = run(tmp_path / "run", 2)
+    config = watched.config
+    alone = EnergyTrainer(create_processor(config), config, devices=CPU)
+    alone.fit(data())
+    for name, weight in alone.processor.state_dict().items():
+        assert torch.equal(weight, watched.processor.state_dict()[name]), name

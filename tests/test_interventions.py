@@ -118,6 +118,18 @@ def test_one_s_own_routes_replayed_change_no_bit() -> None:
     assert not torch.allclose(other.output, plain.output)
 
 
+def test_routes_are_followed_by_the_numbers_of_a_trace() -> None:
+    processor = build_model(BUSY, 2)
+    inputs = torch.randn(2, 12, dtype=torch.float64)
+    plain = processor.run(inputs, record=True)
+    trace = plain.trace._replace(sample=torch.tensor([10**12, 7]).index_select(0, plain.trace.sample))  # rows of a set
+    again = processor.run(inputs, intervene=[act.Replay(trace, follows=[10**12, 7])])
+    assert torch.equal(again.output, plain.output)
+    for follows, number in ((None, 0), ([7, 1], 1)):
+        with pytest.raises(ValueError, match=f"follows has {number}; give samples of the trace: 7, 1000000000000"):
+            processor.run(inputs, intervene=[act.Replay(trace, follows=follows)])
+
+
 def test_two_barriers_are_as_one_with_both() -> None:
     processor, inputs = build_model(BUSY, 2), torch.randn(4, 12, dtype=torch.float64)
     cells = processor.run(inputs, record=True).trace.position[40:60].long().tolist()

@@ -32,6 +32,10 @@ def test_the_numbers_are_the_cpus(card) -> None:
     assert card["same numbers"] is True
 
 
+def test_interventions_take_tables_and_traces_of_any_device(card) -> None:
+    assert card["interventions"] is True
+
+
 def test_sets_of_several_sizes_train_there_too(card) -> None:
     """With preludes, read-outs along the way, exchange, pointers and coasting; a lattice step waits once."""
     assert card["several sizes"] == {

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ..config import EnergyConfig
 from ..core import FlowProcessor
+from ..core.energy_carrier import CarrierOutput
 from ..core.flows import FADED, Flows
 from ..core.interventions import Intervention, Moment
 
@@ -42,7 +43,7 @@ class Attribution(NamedTuple):
 
 @dataclass(frozen=True)
 class KeepAlone(Intervention):
-    """Of the launched flows some alone go on after the first step; the others fade in it.
+    """Of the launched flows some alone go on after the first step; the others fade in it, and start no child.
 
     Attributes:
         kept: (M, S) bool, for each sample of the batch.
@@ -50,12 +51,19 @@ class KeepAlone(Intervention):
 
     kept: Tensor
 
+    def decide(self, moment: Moment, output: CarrierOutput) -> CarrierOutput:
+        """As `Intervention.decide`."""
+        if moment.step > 1:
+            return output
+        shares = torch.where(self._goes_on(moment.flows).unsqueeze(1), output.spawn_shares, 0.0)
+        return output._replace(spawn_shares=shares)
+
     def land(self, moment: Moment, moved: Flows, outcome: Tensor) -> Tensor:
         """As `Intervention.land`."""
-        if moment.step > 1:
-            return outcome
-        kept = self.kept.to(outcome.device)[moved.sample, moved.flow_id]
-        return torch.where(kept, outcome, FADED)
+        return outcome if moment.step > 1 else torch.where(self._goes_on(moved), outcome, FADED)
+
+    def _goes_on(self, flows: Flows) -> Tensor:
+        return self.kept.to(flows.sample.device)[flows.sample, flows.flow_id]
 
 
 @torch.no_grad()

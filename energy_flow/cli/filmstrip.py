@@ -50,8 +50,8 @@ class Filmstrip(Callback):
             return
         try:
             self._keep(trainer, report.step)
-        except (OSError, ImportError, ValueError, RuntimeError) as error:
-            logger.warning("the flows of step %d are not drawn: %s", report.step, error)
+        except Exception as error:  # of files, of drawing libraries, of the run itself: a picture must not end training
+            logger.warning("the flows of step %d are not drawn: %s: %s", report.step, type(error).__name__, error)
 
     def _keep(self, trainer: EnergyTrainer, step: int) -> None:
         box = box_of(self._pairs.face, trainer.config)
@@ -63,7 +63,8 @@ class Filmstrip(Callback):
         columns = {name: getattr(trace, name).contiguous() for name in NEEDED}
         about = {"box": torch.tensor(trace.box), "sites": torch.tensor(trace.sites)}
         replace_file(frames / f"step-{step:09d}.safetensors", lambda path: save_file(columns | about, path))
-        write_page(self._folder / FLOWS_PAGE, self.scene(step))
+        scene = self.scene(step)
+        replace_file(self._folder / FLOWS_PAGE, lambda path: write_page(path, scene))
         self._draw(result.trace, config, step)
 
     def scene(self, step: int) -> Scene:

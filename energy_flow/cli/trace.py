@@ -52,9 +52,9 @@ class TraceFlows:
 
     def __call__(self) -> None:
         """Run the samples, some at a time, and write what their flows did."""
-        path = self.output or run_folder(self.run) / "trace.parquet"
+        path = (self.output or run_folder(self.run) / "trace.parquet").expanduser()
         require_writable(path.parent, "folder of --output", path.name)
-        own = load_model(model_folder(self.run), DeviceManager(self.device).device)
+        own = load_model(model_folder(self.run), DeviceManager(self.device).device).eval()
         data = load_data(self.data, own.config.data_seed)
         box = own.config.box if self.box is None else Box.parse(self.box)
         pairs = pairs_in_box(box, data, self.split, self.rows, own.config)
@@ -62,9 +62,10 @@ class TraceFlows:
         check_width(f"{data.name}: inputs", pairs.inputs, processor.config.input_embedding_dim)
         chosen = self._chosen(len(pairs))
         if self.page is not None:
-            require_writable(self.page.parent, "folder of --page", self.page.name)
-            write_trace_page(self.page, processor, data, pairs, chosen)
-            console.print(f"wrote {self.page}")
+            page = self.page.expanduser()
+            require_writable(page.parent, "folder of --page", page.name)
+            write_trace_page(page, processor, data, pairs, chosen)
+            console.print(f"wrote {page}")
         records = 0
 
         def write(file: Path) -> None:
@@ -79,6 +80,7 @@ class TraceFlows:
                     writer.add(trace)
                     records += len(trace)
 
+        path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, write)
         console.print(f"wrote {path}: {records:,} records of {len(chosen)} samples")
 

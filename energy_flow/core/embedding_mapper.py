@@ -114,7 +114,7 @@ class EmbeddingMapper(nn.Module):
 
 def _mean(matrices: Sequence[Matrix], width: int) -> Tensor:
     """(width,) the mean of all rows, cut into pieces of `width` numbers, float64."""
-    parts = [rows.double().view(-1, width).sum(0) for rows in _chunks(matrices)]
+    parts = [rows.double().reshape(-1, width).sum(0) for rows in _chunks(matrices)]
     return torch.stack(parts).sum(0) / (sum(len(rows) * rows.shape[1] for rows in matrices) // width)
 
 
@@ -122,7 +122,9 @@ def _rms(matrices: Sequence[Matrix], mean: Tensor | None = None) -> float:
     """The size of a number, about `mean` where there is one, over all rows cut into pieces of its length."""
     sums = []
     for rows in _chunks(matrices):
-        numbers = rows.double() if mean is None else rows.double().view(-1, len(mean)) - mean.to(rows.device).double()
+        numbers = (
+            rows.double() if mean is None else rows.double().reshape(-1, len(mean)) - mean.to(rows.device).double()
+        )
         sums.append(float(numbers.square().sum()))
     return math.sqrt(math.fsum(sums) / sum(len(rows) * rows.shape[1] for rows in matrices))
 

@@ -15,12 +15,12 @@ from torch import Tensor
 from ..energy_carrier import CarrierOutput
 from ..energy_lattice import EnergyLattice
 from ..flows import ARRIVED, FADED, MOVING, Flows, FlowTrace
-from .intervention import Intervention, Moment, ahead, extent_of, require_within
+from .intervention import Intervention, Moment, ahead, extent_of
 
 
 @dataclass(frozen=True)
 class Kill(Intervention):
-    """Flows fade, with all that they carry."""
+    """Flows fade, with all that they carry; a child that splits off in the same step goes on."""
 
     def land(self, moment: Moment, moved: Flows, outcome: Tensor) -> Tensor:
         """As `Intervention.land`."""
@@ -70,7 +70,7 @@ class Redirect(Intervention):
     def check(self, lattice: EnergyLattice, batch: int) -> None:
         """As `Intervention.check`."""
         super().check(lattice, batch)
-        places = torch.as_tensor(self.places, dtype=torch.float64)
+        places = torch.as_tensor(self.places, device="cpu").double()
         if self.flows is None or places.shape != (len(self.flows), 2):
             raise ValueError(f"places has shape {tuple(places.shape)}; give (x, y) for each of flows = {self.flows}")
         last = torch.tensor(extent_of(lattice)[:2], dtype=torch.float64) - 1
@@ -99,7 +99,8 @@ class Replay(Intervention):
 
     Attributes:
         trace: of a run in the same box; a `FlowTrace`, or an `energy_flow.analysis.Trace`.
-        follows: for each sample of the batch, the sample of the trace whose routes it takes; None is the same.
+        follows: for each sample of the batch, the sample of the trace whose routes it takes, by the number that the
+            trace gives it; None is the same.
     """
 
     trace: FlowTrace | Any
@@ -108,17 +109,21 @@ class Replay(Intervention):
     moves: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_places", _places_of(self.trace))
+        known = self.trace.sample.unique()  # a few rows of a large set keep their numbers: no table of all before them
+        object.__setattr__(self, "_known", {number: place for place, number in enumerate(known.tolist())})
+        object.__setattr__(self, "_places", _places_of(self.trace, known))
 
     def check(self, lattice: EnergyLattice, batch: int) -> None:
         """As `Intervention.check`."""
         super().check(lattice, batch)
         places: Tensor = self._places  # type: ignore[attr-defined]
-        known = places.shape[1]
         follows = list(range(batch)) if self.follows is None else list(self.follows)
         if len(follows) != batch:
             raise ValueError(f"follows has {len(follows)} entries for {batch} rows; give one sample of the trace each")
-        require_within("follows", follows, 0, known, "samples of the trace")
+        known: dict[int, int] = self._known  # type: ignore[attr-defined]
+        for number in follows:
+            if number not in known:
+                raise ValueError(f"follows has {number}; give samples of the trace: {_few([*known])}")
         reached = places.nan_to_num(0.0).flatten(0, 2).amax(0).tolist() if places.numel() else [0.0] * 3
         if any(cell > size - 1 for cell, size in zip(reached, extent_of(lattice), strict=True)):
             raise ValueError(f"trace reaches cell {reached}; it is of another box than {lattice.config.box}")
@@ -131,19 +136,26 @@ class Replay(Intervention):
         if moment.step >= steps:
             return output
         table = places[moment.step].to(position.device, position.dtype)
-        sample = flows.sample
-        if self.follows is not None:
-            sample = torch.as_tensor(list(self.follows), device=sample.device).index_select(0, sample)
+        follows = range(flows.batch) if self.follows is None else self.follows
+        known: dict[int, int] = self._known  # type: ignore[attr-defined]
+        rows = torch.as_tensor([known[number] for number in follows], device=position.device)
+        sample = rows.index_select(0, flows.sample)
         there = table.flatten(0, 1).index_select(0, sample * ids + flows.flow_id.clamp_max(ids - 1))
-        known = there.isfinite().all(1) & (flows.flow_id < ids) & self.who(moment)
-        return output._replace(next_position=torch.where(known.unsqueeze(1), there, position))
+        routed = there.isfinite().all(1) & (flows.flow_id < ids) & self.who(moment)
+        return output._replace(next_position=torch.where(routed.unsqueeze(1), there, position))
 
 
-def _places_of(trace: Any) -> Tensor:
-    """(T + 1, B, ids, 3) where each flow came to in each step; NaN where it was not."""
+def _few(numbers: list[int]) -> str:
+    return ", ".join(map(str, numbers[:8])) + (", ..." if len(numbers) > 8 else "")
+
+
+def _places_of(trace: Any, known: Tensor) -> Tensor:
+    """(T + 1, N, ids, 3) where the flows of the N known samples came to in each step; NaN where they were not."""
     came = (trace.event == MOVING) | (trace.event == ARRIVED) | (trace.event == FADED)
-    step, sample, flow = trace.step[came], trace.sample[came], trace.flow_id[came]
-    sizes = [int(part.max()) + 1 if len(part) else 1 for part in (trace.step, trace.sample, trace.flow_id)]
-    places = torch.full((*sizes, 3), torch.nan, dtype=trace.position.dtype, device=trace.position.device)
+    step, flow, sample = trace.step[came], trace.flow_id[came], torch.searchsorted(known, trace.sample[came])
+    steps, ids = (int(part.max()) + 1 if len(part) else 1 for part in (trace.step, trace.flow_id))
+    places = torch.full(
+        (steps, len(known), ids, 3), torch.nan, dtype=trace.position.dtype, device=trace.position.device
+    )
     places[step, sample, flow] = trace.position[came].detach()
     return places
