@@ -36,6 +36,7 @@ LARGE = {  # a table of 64 places and 16 orders asks for more of the neuron
     "carrier_hidden_size": 48,
     "exchange_dim": 16,
     "batch_size": 32,
+    "learning_rate": 3e-3,
     "aim_entropy": 0.2,
     "aim_entropy_until": 0.7,
 }

@@ -12,7 +12,7 @@ import tyro
 
 from ..analysis import MEASURES, Analysis, Comparison, Samples, analyze, page_of
 from ..analysis.comparison import value_beyond_chance
-from ..config import Box
+from ..config import Box, EnergyConfig
 from ..core import FlowProcessor
 from ..data import load_data
 from ..data.checked_rows import check_width
@@ -58,16 +58,15 @@ class Analyze:
         self._check()
         folder = self.output or run_folder(self.runs[0])
         require_writable(folder, "folder of --output", PAGE)
-        analyses, faces = {}, []
-        for run, name in zip(self.runs, names_of(self.runs), strict=True):
-            analyses[name], face = self._analyze(run)
-            faces.append(face)
+        models = [self._load(model_folder(run)) for run in self.runs]
+        faces = [self._box_of(model).sites for model in models]
+        if len(set(faces)) > 1:
+            raise ValueError(f"runs have faces of {faces} sites; give runs of one face to compare")
+        analyses = {}
+        for run, name, own in zip(self.runs, names_of(self.runs), models, strict=True):
+            analyses[name] = self._analyze(run, own)
             self._print(name, analyses[name])
-        comparison = None
-        if len(analyses) > 1:
-            if len(set(faces)) > 1:
-                raise ValueError(f"runs have faces of {faces} sites; give runs of one face to compare")
-            comparison = Comparison.of(list(analyses.values()), faces[0])
+        comparison = Comparison.of(list(analyses.values()), faces[0]) if len(analyses) > 1 else None
         title = f"What flows do: {self.data}, {self.split} split"
         found: dict[str, Any] = {"data": self.data, "split": self.split, "box": self.box}
         found["runs"] = {name: one.to_dict() for name, one in analyses.items()}
@@ -88,18 +87,21 @@ class Analyze:
         if self.output is None and len(self.runs) > 1:
             raise ValueError(f"{len(self.runs)} runs are compared; give --output, the folder for what is found")
 
-    def _analyze(self, run: Path) -> tuple[Analysis, tuple[int, int]]:
-        """What was found of a run, and columns and rows of its sites."""
-        own = self._load(model_folder(run))
+    def _box_of(self, own: FlowProcessor) -> EnergyConfig:
+        """The configuration of a model in the box that is asked for."""
+        return own.config if self.box is None else own.config.in_box(Box.parse(self.box))
+
+    def _analyze(self, run: Path, own: FlowProcessor) -> Analysis:
+        """What was found of a run, whose model is `own`."""
         data = load_data(self.data, own.config.data_seed)
-        box = own.config.box if self.box is None else Box.parse(self.box)
+        box = self._box_of(own).box
         pairs = pairs_in_box(box, data, self.split, self.samples, own.config)
         processor = own.in_box(box)
         check_width(f"{data.name}: inputs", pairs.inputs, processor.config.input_embedding_dim)
         check_width(f"{data.name}: targets", pairs.targets, processor.config.output_embedding_dim)
         samples = Samples.of(pairs.spaced(self.samples), data.task, self.clusters)
         checkpoints = {step: self._load(folder).in_box(box) for step, folder in checkpoints_of(run).items()}
-        return analyze(processor, samples, checkpoints, self.permutations), processor.config.sites
+        return analyze(processor, samples, checkpoints, self.permutations)
 
     def _load(self, folder: Path) -> FlowProcessor:
         return load_model(folder, DeviceManager(self.device).device)

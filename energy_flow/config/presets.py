@@ -77,7 +77,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "neuron_output_dim": 32,
         "batch_size": 64,
         "epochs": 1,
-        "learning_rate": 3e-3,
+        "learning_rate": 5e-3,
         "beta2": 0.95,
         "final_learning_rate_ratio": 0.01,
         "warmup_steps": 50,
