@@ -77,7 +77,7 @@ class EmbeddingMapper(nn.Module):
             targets: (N, E out), likewise.
 
         Raises:
-            ValueError: all rows are zero, so there is no size to measure.
+            ValueError: all rows are zero, or all inputs are equal where they are centred: there is no size to measure.
         """
         parts = inputs if isinstance(inputs, list) else [inputs]
         if self.config.center_inputs:
