@@ -1,8 +1,18 @@
 """Text to embedding, embedding to text."""
 
 from .decoder import Match, NearestTexts
-from .encoder import TextEncoder
+from .encoder import TextEncoder, open_encoder
+from .encoder_settings import EncoderSettings
 from .faiss_index import ApproximateTexts
 from .generator import GeneratorSettings, TextGenerator
 
-__all__ = ["ApproximateTexts", "GeneratorSettings", "Match", "NearestTexts", "TextEncoder", "TextGenerator"]
+__all__ = [
+    "ApproximateTexts",
+    "EncoderSettings",
+    "GeneratorSettings",
+    "Match",
+    "NearestTexts",
+    "TextEncoder",
+    "TextGenerator",
+    "open_encoder",
+]
