@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ from ..data.tasks.pictures import DRAWN, fullest_row
 from ..text import NearestTexts
 from ..training import EnergyTrainer, Judge, load_model
 from ..training.batches import box_of
+from ..training.metrics import HIT_NOTHING
+from ..training.retrieval import Retrieval, can_rank, retrieval_figures, retrieval_intervals
 from ..utils import DeviceManager
 from ..utils.console import PlainConsole, printable
 from ..viz import examples_table, metrics_table
@@ -19,6 +22,7 @@ from ..viz import examples_table, metrics_table
 if TYPE_CHECKING:
     from torch import Tensor
 
+RANKED_ROWS = 20_000  # at most, of a split without texts
 WORDNET = Path("/usr/share/wordnet")
 console = PlainConsole(soft_wrap=sys.stdout is None or not sys.stdout.isatty())
 
@@ -65,13 +69,47 @@ def print_scores(
         for name, outputs in systems.items():
             rows[name][TASKS[data.task].metric_name] = TASKS[data.task].score(inputs, outputs, targets, pairs.face)
     intervals = {name: judges[name].confidence_intervals(outputs, pairs) for name, outputs in systems.items()}
+    among = _rank_among_targets(data, pairs, systems, rows, intervals)
     console.print(metrics_table(title, rows, intervals))
     console.print(f"{len(pairs)} rows; in brackets the 95 % interval, bootstrap over the rows")
     if data.bank is not None:
         beyond = "" if miss is None else f"; a rank of {miss} or more counts as {miss}"
         by = "" if hubs is None else "; the lattice's by CSLS"
         console.print(f"ranks are 0-based, among {len(data.bank.texts)} candidate texts{beyond}{by}")
+    if among:
+        console.print(f"recall and nDCG are among {among} different targets; ties count against the right one")
+    for name, figures in rows.items():
+        if "no_direction" in figures:
+            console.print(
+                f"{name}: {round(figures['no_direction'] * len(pairs))} of {len(pairs)} outputs {HIT_NOTHING}"
+            )
     return systems["lattice"]
+
+
+def _rank_among_targets(
+    data: PairData,
+    pairs: PairSet,
+    systems: Mapping[str, Tensor],
+    rows: Mapping[str, dict[str, float]],
+    intervals: Mapping[str, dict[str, tuple[float, float]]],
+) -> int:
+    """Add recall and nDCG among the targets to the figures of each system, where a set has neither texts nor a task.
+
+    Returns:
+        how many different targets there are to choose from; 0 where nothing was ranked.
+    """
+    if data.bank is not None or data.task is not None:
+        return 0
+    chosen = pairs.spaced_rows(RANKED_ROWS)
+    targets = pairs.targets.index_select(0, chosen)
+    if not can_rank(targets):
+        return 0
+    retrieval = Retrieval(targets)
+    for name, outputs in systems.items():
+        ranks = retrieval.ranks(outputs[chosen])
+        rows[name].update(retrieval_figures(ranks))
+        intervals[name].update(retrieval_intervals(ranks))
+    return len(retrieval)
 
 
 def print_picture(data: PairData, pairs: PairSet, outputs: Tensor, row: int | None = None) -> None:
