@@ -124,20 +124,18 @@ def test_what_cannot_be_ranked_is_known() -> None:
 
 
 def test_evaluate_ranks_vectors_among_the_targets(capsys, monkeypatch) -> None:
-    from energy_flow.cli import report
     from energy_flow.cli.report import print_scores
 
     monkeypatch.setattr("energy_flow.training.retrieval.RESAMPLES", 20)
 
     class Same:
-        config = None
+        name, widths = "lattice", (6, 6)
 
-        def predict(self, inputs, box):
+        def __call__(self, inputs, box):
             rows = inputs.clone()
             rows[:3] = 0
             return rows
 
-    monkeypatch.setattr(report, "box_of", lambda face, config: None)
     rows = torch.randn(50, 6)
     pairs = PairSet(rows, rows)
     print_scores(Same(), PairData("vectors", pairs, pairs, pairs), pairs, "a title")  # type: ignore[arg-type]

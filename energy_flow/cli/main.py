@@ -31,6 +31,7 @@ from .predict import Predict
 from .trace import TraceFlows
 from .train import Train
 from .train_decoder import TrainDecoder
+from .train_linear import TrainLinear
 
 STOPPED = 75  # EX_TEMPFAIL of sysexits.h: try again
 NOT_WRITTEN = 74  # EX_IOERR
@@ -53,6 +54,7 @@ COMMANDS: dict[str, Any] = CONFIGURED | {
     "predict": Predict,
     "explore": Explore,
     "train-decoder": TrainDecoder,
+    "train-linear": TrainLinear,
     "data": _show_data_commands,
 }
 

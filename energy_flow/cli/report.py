@@ -18,6 +18,7 @@ from ..training.retrieval import Retrieval, can_rank, retrieval_figures, retriev
 from ..utils import DeviceManager
 from ..utils.console import PlainConsole, printable
 from ..viz import examples_table, metrics_table
+from .row_map import LatticeMap, RowMap, require_width
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,7 +35,7 @@ def load_trainer(folder: Path, device: str) -> EnergyTrainer:
 
 
 def print_scores(
-    trainer: EnergyTrainer,
+    trained: RowMap,
     data: PairData,
     pairs: PairSet,
     title: str,
@@ -45,22 +46,24 @@ def print_scores(
     """Print the figures of a model on some pairs, beside those of the inputs themselves.
 
     Args:
-        trainer: of the model.
+        trained: the model.
         data: whose bank the ranks are among.
         pairs: what is judged.
         title: of the table.
         miss: the rank of a text that is not in the bank, and the worst; None is an error and no bound.
-        hubs: (N, E out) outputs by which hubs are held back when the lattice's are ranked.
+        hubs: (N, E out) outputs by which hubs are held back when the model's are ranked.
         box: the lattice to run in; by default that of the pairs' face, or else the model's own.
 
     Returns:
         (N, E out) the outputs of the model.
     """
     inputs, targets = pairs.inputs[:], pairs.targets[:]
-    box = box_of(pairs.face, trainer.config) if box is None else box
-    title = title if pairs.face is None else f"{title}, in a box of {box or trainer.config.box}"
-    systems = {"lattice": trainer.predict(inputs, box)}
-    judges = {"lattice": Judge(data.bank, hubs, miss)}
+    if isinstance(trained, LatticeMap) and pairs.face is not None:
+        box = box_of(pairs.face, trained.trainer.config) if box is None else box
+        title = f"{title}, in a box of {box or trained.trainer.config.box}"
+    require_width("inputs", inputs.shape[1], trained)
+    systems = {trained.name: trained(inputs, box)}
+    judges = {trained.name: Judge(data.bank, hubs, miss)}
     if inputs.shape == targets.shape:
         systems = {"input itself": inputs} | systems
         judges["input itself"] = Judge(data.bank, None, miss)
@@ -74,7 +77,7 @@ def print_scores(
     console.print(f"{len(pairs)} rows; in brackets the 95 % interval, bootstrap over the rows")
     if data.bank is not None:
         beyond = "" if miss is None else f"; a rank of {miss} or more counts as {miss}"
-        by = "" if hubs is None else "; the lattice's by CSLS"
+        by = "" if hubs is None else f"; the {trained.name}'s by CSLS"
         console.print(f"ranks are 0-based, among {len(data.bank.texts)} candidate texts{beyond}{by}")
     if among:
         console.print(f"recall and nDCG are among {among} different targets; ties count against the right one")
@@ -83,7 +86,7 @@ def print_scores(
             console.print(
                 f"{name}: {round(figures['no_direction'] * len(pairs))} of {len(pairs)} outputs {HIT_NOTHING}"
             )
-    return systems["lattice"]
+    return systems[trained.name]
 
 
 def _rank_among_targets(

@@ -110,8 +110,12 @@ class Query(NamedTuple):
     definition: str
 
 
-def read_queries(path: Path) -> list[Query]:
+def read_queries(path: Path, lower: bool = True) -> list[Query]:
     """Read a test set in the published format: a JSON list of objects with `word` and `definitions`, a text.
+
+    Args:
+        path: the file.
+        lower: words in lower case, as `read_senses` gives them; else as they are written.
 
     Raises:
         ValueError: no such file, not such a list, or an empty text; names the entry.
@@ -128,7 +132,7 @@ def read_queries(path: Path) -> list[Query]:
         cells = [entry.get(name) for name in ("word", "definitions")] if isinstance(entry, dict) else [None]
         if not all(isinstance(cell, str) and cell.strip() for cell in cells):
             raise ValueError(f"{path}: entry {number} is {entry!r:.80}; give texts as `word` and `definitions`")
-    return [Query(entry["word"].lower(), entry["definitions"]) for entry in entries]
+    return [Query(entry["word"].lower() if lower else entry["word"], entry["definitions"]) for entry in entries]
 
 
 def definition_of(gloss: str) -> str:

@@ -46,7 +46,11 @@ class NearestTexts:
         """(N, E) queries to their `count` nearest texts each, the nearest first; none for one without direction."""
         scores, places = self.top(queries, count)
         return [
-            [Match(self.texts[place], score) for place, score in zip(row_places, row_scores, strict=True) if place >= 0]
+            [
+                Match(self.texts[int(place)], score)
+                for place, score in zip(row_places, row_scores, strict=True)
+                if place >= 0
+            ]
             for row_places, row_scores in zip(places.tolist(), scores.tolist(), strict=True)
         ]
 
