@@ -174,10 +174,10 @@ class Predict:
         with UnfinishedRows(output, given.rows, row_map.widths[1], self._made_of(row_map, given)) as unfinished:
             if unfinished.done:
                 console.print(f"{output}: goes on at row {unfinished.done} of {given.rows}")
-            with rows_bar("predicting", given.rows, unfinished.done) as advance:
+            with rows_bar("predicting") as show:
                 for _, outputs in _outputs(row_map, given, unfinished.done):
                     unfinished.append(outputs)
-                    advance(len(outputs))
+                    show(unfinished.done, given.rows)
             stored = unfinished.stored()
             for first in range(0, given.rows, row_map.block):
                 outputs = stored[first : first + row_map.block]

@@ -12,16 +12,14 @@ from .data_embed import RateColumn
 
 
 @contextlib.contextmanager
-def rows_bar(what: str, rows: int, done: int = 0) -> Iterator[Callable[[int], None]]:
-    """Show a bar on a terminal; what it gives is told how many more rows are done.
+def rows_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar on a terminal; what it gives is told how many rows are done, of how many.
 
     Args:
         what: is being done.
-        rows: in all.
-        done: before.
     """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), RateColumn(), TimeRemainingColumn())
     console = PlainConsole(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(what, total=rows, completed=done)
-        yield lambda more: bar.advance(task, more)
+        task = bar.add_task(what, total=None)
+        yield lambda done, rows: bar.update(task, completed=done, total=rows)
