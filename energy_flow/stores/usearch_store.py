@@ -34,7 +34,7 @@ class UsearchStore:
             found = Index.restore(str(path), view=True)
         except (RuntimeError, ValueError) as error:
             raise ValueError(
-                f"{path}: not a usearch index, or not a whole one ({error}); give a store of faiss, usearch or sqlite-vec"
+                f"{path}: not a whole usearch index ({error}); give a store of faiss, usearch or sqlite-vec"
             ) from error
         if found is None:
             raise ValueError(f"{path}: not a usearch index; give a file that Index.save wrote")
