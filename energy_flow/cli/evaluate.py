@@ -13,7 +13,7 @@ from ..data import PairData, PairSet, load_data, parts_of
 from ..data.bank_words import BankWords
 from ..data.sources import SHIPPED
 from ..data.wordnet import read_queries
-from ..text import TextEncoder
+from ..text import TextEncoder, open_encoder
 from .decoding import hub_queries
 from .report import console, load_trainer, print_picture, print_scores
 from .row_map import LatticeMap, StoredLinearMap
@@ -101,5 +101,9 @@ def _embed_queries(path: Path, data: PairData) -> PairSet:
     )
     definitions = [query.definition for query in queries]
     words = [text or query.word for query, text in zip(queries, found, strict=True)]
-    given, wanted = (TextEncoder(name) for name in data.encoders)
+    cards = data.encoder_cards or ({}, {})
+    given, wanted = (
+        open_encoder(card) if "fingerprint" in card else TextEncoder(name)
+        for name, card in zip(data.encoders, cards, strict=True)
+    )
     return PairSet(given(definitions), wanted(words), definitions, words)
