@@ -59,6 +59,8 @@ def write(name: str, rows: np.ndarray) -> None:
     elif path.suffix == ".parquet":
         table = {"id": [f"d{row}" for row in range(len(rows))], "vector": rows.tolist(), "year": list(range(len(rows)))}
         pq.write_table(pa.table(table), path, row_group_size=5)
+    elif path.suffix == ".csv":
+        path.write_text("id,vector\n" + "".join(f'{row},"{vector}"\n' for row, vector in enumerate(rows.tolist())))
     else:
         lines = [{"id": f"d{row}", "vector": vector, "ü": None} for row, vector in enumerate(rows.tolist())]
         text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
@@ -76,7 +78,7 @@ def read(name: str) -> np.ndarray:
     return np.array([json.loads(line)["output"] for line in path.read_text("utf-8").splitlines()], dtype=np.float32)
 
 
-@pytest.mark.parametrize("given", ["i.npy", "i.safetensors", "i.jsonl", "i.jsonl.gz", "i.parquet"])
+@pytest.mark.parametrize("given", ["i.npy", "i.safetensors", "i.jsonl", "I.JSONL.gz", "i.parquet", "i.csv"])
 @pytest.mark.parametrize("wanted", ["o.npy", "o.safetensors", "o.jsonl", "O.Parquet"])
 def test_vectors_of_every_file_go_to_every_file(place, given: str, wanted: str) -> None:
     write(given, vectors())
@@ -139,20 +141,29 @@ BAD = [
     ("cut.safetensors", b"\x10\x00", "cut.safetensors: not a whole safetensors file"),
     ("text.parquet", b"PAR?", "text.parquet: not a Parquet file"),
     ("empty.jsonl", b"\n\n", "empty.jsonl: holds no rows"),
-    ("a.jsonl", b'{"input": [1,2,3,4,5,6]}\n\n{"input": [1,2]}\n', "a.jsonl:3: input has width 2.*have 6"),
-    ("b.jsonl", b'{"input": [1, NaN, 3]}\n', "b.jsonl:1: input holds nan at place 1"),
-    ("c.jsonl", b'{"input": [1, 1e60, 3]}\n', r"c.jsonl:1: input holds 1e\+60 at place 1"),
-    ("d.jsonl", b'{"input": "a text"}\n', "d.jsonl:1: input is 'a text'; give a list of numbers"),
+    (
+        "a.jsonl",
+        b'{"input": [1,2,3,4,5,6]}\n\n{"input": [1,2]}\n',
+        "a.jsonl:3: input has a vector of width 2, those before have 6",
+    ),
+    (
+        "b.jsonl",
+        b'{"input": [1, NaN, 3]}\n',
+        r"b.jsonl:1: input is a list, but not of finite numbers \(number 1 is nan\)",
+    ),
+    ("c.jsonl", b'{"input": [1, 1e60, 3]}\n', r"c.jsonl:1: input holds 1e\+60, too large for float32"),
+    ("d.jsonl", b'{"input": "a text"}\n', "d.jsonl:1: input is 'a text'; give a vector"),
     ("e.jsonl", b'{"input": null}\n', r"e.jsonl:1: input has no value \(null\)"),
-    ("f.jsonl", b'{"input": [1, true]}\n', "f.jsonl:1: input is .1, True.; give a list of numbers"),
+    ("f.jsonl", b'{"input": [1, true]}\n', "f.jsonl:1: input is a list, but not of finite numbers"),
     ("g.jsonl", b'{"a": [1], "b": [2]}\n', "g.jsonl:1: the columns with vectors are a, b; say which .*--input-column"),
     ("h.jsonl", b'{"a": 1}\n', "h.jsonl:1: the columns with vectors are none .*of a;"),
     ("i.jsonl", b'{"input": [1,2,3,4,5,6]}\n{"other": [1]}\n', "i.jsonl:2: no column 'input'; the columns are other"),
     ("j.jsonl", b'{"input": [1,2,3,4,5,6]}\n{"input"', "j.jsonl:2: not JSON"),
-    ("k.jsonl", b'{"input": [1]}\n[1]\n', "k.jsonl:2: the line is"),
-    ("l.jsonl", '{"input": [1]}\n'.encode("utf-16"), "l.jsonl:1: not UTF-8"),
-    ("m.jsonl", b'{"input": [1' + b"0" * 400 + b"]}\n", "m.jsonl:1: .*too large"),
-    ("n.csv", b"1,2\n", r"n.csv: the suffix is '.csv'; give .npy, .safetensors, .jsonl"),
+    ("k.jsonl", b'{"input": [1]}\n[1]\n', "k.jsonl:2: holds a list; one object a line"),
+    ("l.jsonl", '{"input": [1]}\n'.encode("utf-16"), "l.jsonl: is encoded in UTF-16, not in UTF-8"),
+    ("m.jsonl", b'{"input": [1' + b"0" * 400 + b"]}\n", "m.jsonl:1: input is a list, but not of finite numbers"),
+    ("n.csv", b"input\n1;2\n", "n.csv:2: input is '1;2'; give a vector"),
+    ("p.txt", b"1,2\n", r"p.txt: the suffix is '.txt'; give .npy, .safetensors, .jsonl"),
     ("o.npy.gz", b"", "o.npy.gz: the suffix is '.gz'"),
 ]
 
@@ -204,8 +215,12 @@ def test_vectors_of_every_type_of_list_are_read(place) -> None:
         ("--texts-file t.txt --inputs i.npy", "--texts-file and --inputs are both given"),
         ("--texts-file nowhere.txt", "nowhere.txt: no such file"),
         ("--texts-file empty.txt", "empty.txt: holds no text"),
-        ("--texts-file gap.txt", "gap.txt:2: the line is empty"),
-        ("--texts-file latin.txt", "latin.txt:2: not UTF-8"),
+        ("--texts-file gap.txt", "gap.txt:2: the line is empty; give a text"),
+        ("--texts-file t.txt --encoding klingon", "encoding = 'klingon' is unknown"),
+        (
+            "--texts-file latin.txt",
+            "latin.txt:2: the line is not UTF-8 at letter 1; convert the file, or give its --encoding",
+        ),
         ("--inputs i.npy --csls --decoder d", "--decoder writes texts"),
     ],
 )
@@ -251,7 +266,7 @@ def test_texts_of_a_file_and_of_the_standard_input(place, toy_encoder, monkeypat
     run("predict m.safetensors --texts-file - --output o.npy")
     np.testing.assert_allclose(np.load("o.npy"), ToyEncoder()(texts).numpy(), rtol=1e-6)
     LinearMap(torch.eye(6), torch.zeros(6)).save(Path("m.safetensors"))
-    assert "the encoder toy has width 5, the model takes 6" in refused(
+    assert "what embeds the texts (toy) has width 5, the model takes 6" in refused(
         "predict m.safetensors --encoder toy --texts-file t.txt --output o.npy", capsys
     )
 

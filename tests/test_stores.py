@@ -79,12 +79,14 @@ def build(engine: str, kind: str, path: Path) -> None:
         found.execute("create table notes (note text)")
         found.execute("insert into notes values ('kept')")
         found.execute(DECLARED[kind])
+        found.execute("begin")
         for key, row in zip(ids().tolist(), rows, strict=True):
             if kind == "text key":
                 values = (f"doc {key}", key % 7, "de" if key % 2 else "en", row.tobytes(), f"body {key}")
                 found.execute("insert into docs (id, year, lang, embedding, body) values (?, ?, ?, ?, ?)", values)
             else:
                 found.execute("insert into docs (rowid, embedding) values (?, ?)", (key, row.tobytes()))
+        found.execute("commit")
         found.close()
 
 
@@ -324,10 +326,13 @@ BAD = [
     ("translate nowhere m.safetensors", "nowhere: no such file"),
     ("translate store nowhere", "nowhere/model.safetensors: no such file"),
     ("translate store wide.safetensors", "the vectors have width 8, the map takes 9"),
-    ("translate m.safetensors m.safetensors", "m.safetensors: not a usearch index"),
+    (
+        "translate m.safetensors m.safetensors",
+        "m.safetensors: not a whole usearch index (Not a dense USearch index!); give a store of faiss,",
+    ),
     ("translate store store", "store: not a whole safetensors file"),
     ("translate cut m.safetensors", "cut: not a whole faiss index"),
-    ("translate codes m.safetensors", "codes: an IndexPQ does not give its vectors back"),
+    ("translate codes m.safetensors", "codes: an IndexLSH does not give its vectors back"),
     ("translate twice m.safetensors", "twice: 1 ids stand for several vectors"),
     ("translate none m.safetensors", "none: the store holds no vectors"),
     ("translate zero m.safetensors", "zero: id 7: the stored vector is zero or not finite"),
@@ -350,8 +355,7 @@ def test_bad_stores_are_one_line(place, capsys, command: str, words: str) -> Non
     rows = vectors().numpy()
     LinearMap(torch.randn(9, 3), torch.zeros(3)).save(place / "wide.safetensors")
     Path("cut").write_bytes(Path("store").read_bytes()[:100])
-    codes = faiss.index_factory(BEFORE, "PQ4")
-    codes.train(rows)
+    codes = faiss.IndexLSH(BEFORE, 16)
     codes.add(rows)
     twice = faiss.index_factory(BEFORE, "IDMap,Flat")
     twice.add_with_ids(rows[:2], np.array([5, 5]))

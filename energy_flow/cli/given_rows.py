@@ -5,7 +5,9 @@ Shapes: `n` rows of a block, `E` width.
 
 from __future__ import annotations
 
+import codecs
 import hashlib
+import io
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,6 +15,8 @@ from pathlib import Path
 
 from torch import Tensor
 
+from ..data.files import text_of
+from ..data.files.opening import lines_of
 from ..data.text_store import Encoder, card_of
 from ..data.vector_tables import Table
 
@@ -55,27 +59,32 @@ class TextRows:
             yield [{TEXT: text} for text in self.texts[first : first + size]]
 
 
-def read_texts(place: str) -> list[str]:
-    """Texts of a UTF-8 file, one a line; `-` is the standard input.
+def read_texts(place: str, encoding: str = "utf-8") -> list[str]:
+    """Texts of a file, one a line; `-` is the standard input.
 
     Raises:
-        ValueError: no such file, not UTF-8, an empty line between texts, or no text at all; names file and line.
+        ValueError: no such file, another encoding, an empty line between texts, or no text at all; names file and line.
     """
-    if place != STDIN and not Path(place).is_file():
-        raise ValueError(f"{place}: no such file; give a file of texts, one a line, or - for the standard input")
     name = "standard input" if place == STDIN else place
-    content = sys.stdin.buffer.read() if place == STDIN else Path(place).read_bytes()
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise ValueError(f"{name}:{line}: not UTF-8 ({error.reason}); save the file as UTF-8") from error
-    lines = [line.removesuffix("\r") for line in text.split("\n")]
-    while lines and not lines[-1].strip():
-        lines.pop()
-    empty = next((number for number, line in enumerate(lines, start=1) if not line.strip()), None)
-    if empty is not None:
-        raise ValueError(f"{name}:{empty}: the line is empty; give a text on every line")
-    if not lines:
+    if place == STDIN:
+        lines = [*io.TextIOWrapper(sys.stdin.buffer, _without_mark(encoding), "surrogateescape", newline="")]
+    elif Path(place).is_file():
+        lines = [*lines_of(Path(place), encoding)]
+    else:
+        raise ValueError(f"{place}: no such file; give a file of texts, one a line, or - for the standard input")
+    texts = [line.rstrip("\r\n") for line in lines]
+    while texts and not texts[-1].strip():
+        texts.pop()
+    for number, text in enumerate(texts, start=1):
+        try:
+            text_of(text, "the line")
+        except ValueError as error:
+            raise ValueError(f"{name}:{number}: {error}") from None
+    if not texts:
         raise ValueError(f"{name}: holds no text; give at least one line")
-    return lines
+    return texts
+
+
+def _without_mark(encoding: str) -> str:
+    """The codec that leaves out the mark at the beginning of UTF-8."""
+    return "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding

@@ -11,6 +11,7 @@ import tyro
 from torch import Tensor
 
 from ..data import PairData, load_data, parts_of
+from ..data.files import ReadOptions
 from ..data.sources import SHIPPED
 from ..data.vector_files import VectorSource, check_output, open_vectors
 from ..data.vector_output import UnfinishedRows, finish
@@ -39,12 +40,14 @@ class Predict:
     """texts to embed (needs the extra text) and send through the model; none: test examples of the data set"""
     texts_file: str | None = None
     """file of texts, one a line, instead; - reads the standard input"""
+    encoding: str = "utf-8"
+    """of this file"""
     inputs: Path | None = None
-    """file of vectors instead: .npy, .safetensors, .jsonl or .parquet"""
+    """file of vectors instead: .npy, .safetensors, or a table (.jsonl, .csv, .parquet and others)"""
     key: str | None = None
     """matrix of a .safetensors file; by default the only one, or `inputs`"""
     input_column: str | None = None
-    """column of a .jsonl or .parquet file; by default `input`, or the only one with vectors"""
+    """column of a table; by default `input`, or the only one with vectors"""
     output: Path | None = None
     """file to write the outputs to: .npy, .safetensors (as `outputs`), .jsonl or .parquet, which keep the other columns
     of the inputs; the same command goes on after a kill"""
@@ -71,7 +74,7 @@ class Predict:
         """Write the outputs where that is asked for, and print what they are decoded to."""
         self._check()
         given = None if self.inputs is None else open_vectors(self.inputs, self.key, self.input_column)
-        texts = self.texts if self.texts_file is None else read_texts(self.texts_file)
+        texts = self.texts if self.texts_file is None else read_texts(self.texts_file, self.encoding)
         row_map = self._map()
         data = self._data(row_map)
         if given is None and texts:
@@ -104,6 +107,7 @@ class Predict:
         for name, value in (("--key", self.key), ("--input-column", self.input_column)):
             if value is not None and self.inputs is None:
                 raise ValueError(f"{name} {value} is about a file of vectors; give it with --inputs")
+        ReadOptions(encoding=self.encoding)
         if self.examples < 0:
             raise ValueError(f"--examples {self.examples}; give 0 or more")
         if self.top is not None and self.top < 1:

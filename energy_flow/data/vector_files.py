@@ -14,11 +14,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from .files import READERS
+from .files.opening import format_of
 from .stored_rows import DTYPES, StoredRows, open_safetensors
-from .vector_tables import JsonlVectors, ParquetVectors, Table
+from .vector_tables import ParquetVectors, Table, TableVectors
 
 INPUTS, OUTPUTS = "inputs", "outputs"  # the matrix that is read from a `.safetensors` file, and the one that is written
-MATRICES, TABLES = (".npy", ".safetensors"), (".jsonl", ".ndjson", ".parquet")
+MATRICES, TABLES = (".npy", ".safetensors"), (".jsonl", ".ndjson", ".parquet")  # that are written
+READ = (*MATRICES, *READERS)
 CHECKED = 8192  # rows that are checked at once
 
 
@@ -80,12 +83,6 @@ class Matrix:
             yield [{} for _ in range(min(size, self.rows - first))]
 
 
-def suffix_of(path: Path) -> str:
-    """The suffix in lower case, without that of a gzip file."""
-    name = path.name.lower().removesuffix(".gz")
-    return Path(name).suffix
-
-
 def check_output(path: Path) -> None:
     """Refuse, with a ValueError, an output that cannot be written: by its suffix, or as an extra is missing."""
     suffix = path.suffix.lower()
@@ -99,7 +96,7 @@ def open_vectors(path: Path, key: str | None = None, column: str | None = None) 
     """Open a file of vectors, and check every row.
 
     Args:
-        path: `.npy`, `.safetensors`, `.jsonl` (`.ndjson`, also gzipped) or `.parquet`.
+        path: `.npy`, `.safetensors`, or a table (`READERS`).
         key: the matrix of a `.safetensors` file; by default the only one, or `inputs`.
         column: of a table; by default `input`, or the only one that holds vectors.
 
@@ -108,18 +105,19 @@ def open_vectors(path: Path, key: str | None = None, column: str | None = None) 
         ImportError: what reads Parquet is not installed.
     """
     if not path.is_file():
-        raise ValueError(f"{path}: no such file; give a file of vectors ({', '.join((*MATRICES, *TABLES))})")
-    suffix = suffix_of(path)
-    if suffix not in (*MATRICES, *TABLES) or (suffix not in (".jsonl", ".ndjson") and path.suffix.lower() == ".gz"):
-        raise ValueError(f"{path}: the suffix is {path.suffix!r}; give {', '.join((*MATRICES, *TABLES))}")
+        raise ValueError(f"{path}: no such file; give a file of vectors ({', '.join(READ)})")
+    suffix = format_of(path)
+    compressed = path.suffix.lower() == ".gz" and suffix in (*MATRICES, ".parquet")
+    if suffix not in READ or compressed:
+        raise ValueError(f"{path}: the suffix is {path.suffix!r}; give {', '.join(READ)}")
     if key is not None and suffix != ".safetensors":
         raise ValueError(f"{path}: --key names a matrix of a .safetensors file; leave it out")
     if column is not None and suffix in MATRICES:
         raise ValueError(f"{path}: --input-column names a column of a table; leave it out")
-    if suffix in (".jsonl", ".ndjson"):
-        return JsonlVectors(path, column)
     if suffix == ".parquet":
         return ParquetVectors(path, column)
+    if suffix not in MATRICES:
+        return TableVectors(path, column)
     matrix = Matrix(path, _open_npy(path) if suffix == ".npy" else _open_safetensors(path, key))
     _check(matrix)
     return matrix

@@ -22,8 +22,9 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from ..utils.files import replace_file, sync_file, sync_folder
-from .pair_folder import write_json, write_npy_header
+from .pair_folder import write_json
 from .stored_rows import StoredRows
+from .storing import write_npy_header
 from .vector_files import OUTPUTS
 from .vector_tables import OUTPUT, Table, schema_of, write_jsonl, write_parquet
 

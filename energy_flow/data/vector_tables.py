@@ -1,21 +1,24 @@
-"""Tables with a column of vectors: JSONL and Parquet, read and written block by block.
+"""Tables with a column of vectors, read and written block by block.
 
 Shapes: `N` rows, `n` rows of a block, `E` width.
 """
 
 from __future__ import annotations
 
-import gzip
 import importlib.util
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from .files import Column, read_table
+from .files.cells import list_in
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,86 +26,59 @@ if TYPE_CHECKING:
 Table = Any  # n rows: a list of dictionaries, or a pyarrow table
 INPUT, OUTPUT = "input", "output"  # columns
 CHECKED = 8192  # rows of a Parquet file that are checked at once
-_SHOWN = 60  # letters of a value in a message
 
 
-class JsonlVectors:
-    """A column of vectors of a JSONL file; every line is checked when it is opened.
+class TableVectors:
+    """A column of vectors of a table that a person wrote, such as JSONL or CSV; every row is checked when it is opened.
 
     Args:
         path: the file, perhaps gzipped.
         column: by default `input`, or the only one of the first row that holds a list.
 
     Raises:
-        ValueError: a line that is no object, or has no vector of finite numbers of the same width; names file and line.
+        ValueError: a row that is none, or has no vector of finite numbers of the same width; names file and line.
     """
 
     def __init__(self, path: Path, column: str | None) -> None:
         self.path, self.rows, self.width = path, 0, 0
         self.column = column or ""
         self.columns: dict[str, None] = {}
-        for line, row in self._lines():
-            self.columns |= dict.fromkeys(row)
-            self.column = self.column or _column_of(f"{path}:{line}", {name: row[name] for name in row})
-            vector = self._vector(line, row)
-            self.width = self.width or len(vector)
-            if len(vector) != self.width:
-                raise ValueError(
-                    f"{path}:{line}: {self.column} has width {len(vector)}, the lines before have {self.width}"
-                )
-            self.rows += 1
+        for vector, beside in self._rows():
+            self.columns |= dict.fromkeys(beside)
+            self.rows, self.width = self.rows + 1, len(vector)
         if not self.rows:
             raise ValueError(f"{path}: holds no rows; give at least one")
 
     def blocks(self, size: int, start: int = 0) -> Iterator[Tensor]:
         """(n, E) float32, `size` rows at a time."""
-        block: list[np.ndarray] = []
-        for number, (line, row) in enumerate(self._lines()):
-            if number >= start:
-                block.append(self._vector(line, row))
-            if len(block) == size:
-                yield torch.from_numpy(np.stack(block))
-                block = []
-        if block:
+        vectors = (vector for vector, _ in islice(self._rows(), start, None))
+        while block := list(islice(vectors, size)):
             yield torch.from_numpy(np.stack(block))
 
     def beside(self, size: int) -> Iterator[list[dict[str, Any]]]:
         """The other columns, `size` rows at a time."""
-        block: list[dict[str, Any]] = []
-        for _, row in self._lines():
-            block.append({name: value for name, value in row.items() if name != self.column})
-            if len(block) == size:
-                yield block
-                block = []
-        if block:
+        rows = (beside for _, beside in self._rows())
+        while block := list(islice(rows, size)):
             yield block
 
-    def _lines(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        opened = gzip.open if self.path.suffix.lower() == ".gz" else open
-        with opened(self.path, "rt", encoding="utf-8-sig") as lines:
-            yield from _objects(self.path, lines)  # type: ignore[arg-type]
-
-    def _vector(self, line: int, row: Mapping[str, Any]) -> np.ndarray:
-        where = f"{self.path}:{line}"
-        if self.column not in row:
-            raise ValueError(f"{where}: no column {self.column!r}; the columns are {', '.join(row) or 'none'}")
-        value = row[self.column]
-        if value is None:
-            raise ValueError(f"{where}: {self.column} has no value (null); give a vector, or remove the line")
-        numbers = isinstance(value, list) and all(type(one) in (int, float) for one in value)
-        if not numbers or not value:
-            raise ValueError(f"{where}: {self.column} is {_short(value)}; give a list of numbers")
-        try:
-            with np.errstate(over="ignore"):
-                vector = np.array(value, dtype=np.float64).astype(np.float32)
-        except OverflowError as error:
-            raise ValueError(f"{where}: {self.column} holds a whole number that is too large for float32") from error
-        if not np.isfinite(vector).all():
-            place = int((~np.isfinite(vector)).argmax())
-            raise ValueError(
-                f"{where}: {self.column} holds {value[place]} at place {place}; give finite numbers (at most 3.4e38)"
-            )
-        return vector
+    def _rows(self) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
+        """The vector of each row, and its other cells."""
+        column = Column(self.column, only="vector")
+        for raw in read_table(self.path, [self.column] if self.column else []):
+            where = f"{self.path}:{raw.line}"
+            if isinstance(raw.cells, str):
+                raise ValueError(f"{where}: {raw.cells}")
+            cells = dict(raw.cells)
+            if not self.column:
+                self.column = column.name = _column_of(where, {name: _is_list(cell) for name, cell in cells.items()})
+            if self.column not in cells:
+                raise ValueError(f"{where}: no column {self.column!r}; the columns are {', '.join(cells) or 'none'}")
+            try:
+                vector = column.cell(cells.pop(self.column))
+            except ValueError as error:
+                raise ValueError(f"{where}: {error}") from None
+            assert not isinstance(vector, str)  # the column takes vectors only
+            yield vector, cells
 
 
 class ParquetVectors:
@@ -131,11 +107,11 @@ class ParquetVectors:
         self.columns = dict.fromkeys(self.schema.names)
         if not self.rows:
             raise ValueError(f"{path}: holds no rows; give at least one")
-        lists = {name: [] if _holds_numbers(self.schema.field(name).type) else None for name in self.schema.names}
+        lists = {name: _holds_numbers(self.schema.field(name).type) for name in self.schema.names}
         if column is not None and column not in lists:
             raise ValueError(f"{path}: no column {column!r}; the columns are {', '.join(lists)}")
         self.column = column or _column_of(str(path), lists)
-        if lists[self.column] is None:
+        if not lists[self.column]:
             raise ValueError(
                 f"{path}: {self.column} holds {self.schema.field(self.column).type}; give a column of lists of numbers"
             )
@@ -265,29 +241,11 @@ def _filled(block: Table) -> list[dict[str, Any]]:
     return [{name: row.get(name) for name in names} for row in block]
 
 
-def _objects(path: Path, lines: TextIO) -> Iterator[tuple[int, dict[str, Any]]]:
-    number = 0
-    try:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            row = json.loads(line)
-            if not isinstance(row, dict):
-                raise ValueError(f'the line is {_short(row)}; give an object such as {{"input": [0.1, 0.2]}}')
-            yield number, row
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}:{number + 1}: not UTF-8 ({error.reason}); save the file as UTF-8") from error
-    except (json.JSONDecodeError, gzip.BadGzipFile, EOFError) as error:
-        raise ValueError(f"{path}:{max(1, number)}: not JSON ({error}); give an object a line") from error
-    except ValueError as error:
-        raise ValueError(f"{path}:{number}: {error}") from error
-
-
-def _column_of(where: str, columns: Mapping[str, Any]) -> str:
-    """`input`, or the only column with a list."""
+def _column_of(where: str, columns: Mapping[str, bool]) -> str:
+    """`input`, or the only one of the columns that holds lists."""
     if INPUT in columns:
         return INPUT
-    lists = [name for name, value in columns.items() if isinstance(value, list)]
+    lists = [name for name, holds_lists in columns.items() if holds_lists]
     if len(lists) == 1:
         return lists[0]
     held = ", ".join(lists) if lists else f"none that holds lists of numbers, of {', '.join(columns) or 'none'}"
@@ -301,6 +259,8 @@ def _holds_numbers(kind: pa.DataType) -> bool:
     return lists and (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type))
 
 
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+def _is_list(cell: Any) -> bool:
+    try:
+        return isinstance(cell, list) or (isinstance(cell, str) and list_in(cell) is not None)
+    except ValueError:  # a list of which NumPy left numbers out; reading the column says so
+        return True
