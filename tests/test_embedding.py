@@ -16,8 +16,7 @@ from energy_flow.data import load_data
 from energy_flow.data.embedding import EmbedJob
 from energy_flow.data.files import ReadOptions
 from energy_flow.data.pair_folder import read_manifest
-from energy_flow.data.splitting import assign_splits, keys_of, leaks
-from energy_flow.data.text_rows import BadRowError, PairRow, PairRows, read_candidates
+from energy_flow.data.text_rows import BadRowError, PairRows, read_candidates
 from energy_flow.data.wordnet import build_wordnet, read_queries, read_words
 from energy_flow.training import Judge
 
@@ -313,21 +312,6 @@ def test_parquet_files_are_read(tmp_path) -> None:
     (tmp_path / "pairs.parquet").write_text("no")
     with pytest.raises(ValueError, match="not a Parquet file"):
         list(PairRows(tmp_path / "pairs.parquet", "input", "target"))
-
-
-def test_splits_have_their_shares_and_share_nothing() -> None:
-    """Rows that share an input or a target, directly or through others, are in one split."""
-    generator = np.random.default_rng(0)
-    rows = [
-        PairRow(line, str(line), f"gloss {generator.integers(4000)}", f"word {generator.integers(6000)}")
-        for line in range(5000)
-    ]
-    keys = keys_of(rows)
-    split = assign_splits(keys)
-    assert leaks(keys, split) == 0
-    assert np.bincount(split, minlength=3)[1:3].min() > 250  # those that hang together with half of all are trained on
-    shuffled = generator.permutation(5000)
-    assert (assign_splits(keys_of([rows[row] for row in shuffled])) == split[shuffled]).all()
 
 
 def test_wordnet_pairs_leave_out_words_and_their_synsets(tmp_path) -> None:
