@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from .backends import backend_of
 from .encoder_settings import OFFLINE_MODEL, EncoderSettings
+
+if TYPE_CHECKING:
+    from ..data import PairData
 
 
 class TextEncoder:
@@ -103,3 +106,16 @@ def open_encoder(card: Mapping[str, Any], device: str = "cpu", model: str | None
             "not fit together; give the model of then, or embed the set again"
         )
     return encoder
+
+
+def encoders_of(data: PairData, device: str = "cpu") -> tuple[TextEncoder, TextEncoder] | None:
+    """The encoders of inputs and targets of a set, their weights checked; None where texts were not embedded here.
+
+    Raises:
+        ValueError: as `open_encoder`.
+    """
+    if data.encoders is None:
+        return None
+    given, wanted = data.encoder_cards or tuple({"model": name} for name in data.encoders)
+    first = open_encoder(given, device)
+    return first, first if wanted == given else open_encoder(wanted, device)
