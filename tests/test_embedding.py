@@ -469,33 +469,6 @@ def test_vectors_may_have_texts_beside_them(tmp_path) -> None:
         EmbedJob(rows, tmp_path / "other", ToyEncoder(), ToyEncoder(), tmp_path / "bare.txt").run()
 
 
-def test_rows_that_share_a_vector_a_form_or_a_group_stay_together() -> None:
-    generator = np.random.default_rng(0)
-    vectors = generator.normal(size=(100, 4)).astype(np.float32)
-    rows = [PairRow(row, str(row), vectors[row % 100], vectors[row % 100][::-1]) for row in range(200)]
-    split = assign_splits(keys_of(rows))
-    assert (split[:100] == split[100:]).all()
-    assert set(split) == {0, 1, 2}
-    composed = [
-        PairRow(row, str(row), f"{row}", form + str(row % 50)) for row in range(100) for form in ("é", "e\u0301")
-    ]
-    split = assign_splits(keys_of(composed))
-    assert (split[::2] == split[1::2]).all()
-    grouped = [PairRow(row, str(row), f"a{row}", f"b{row}", group=f"document {row % 30}") for row in range(300)]
-    split = assign_splits(keys_of(grouped))
-    assert all(len(set(split[document::30])) == 1 for document in range(30))
-    with pytest.raises(ValueError, match="in 1 set that cannot be divided"):
-        assign_splits(keys_of([PairRow(row, str(row), "one", f"b{row}") for row in range(30)]))
-
-
-def test_splits_that_the_source_says_are_kept_and_the_others_come_from_its_training() -> None:
-    rows = [PairRow(row, str(row), f"a{row}", f"b{row}", split=2 if row < 20 else 0) for row in range(400)]
-    split = assign_splits(keys_of(rows))
-    assert (split[:20] == 2).all()
-    assert not (split[20:] == 2).any()
-    assert 10 < (split == 1).sum() < 80
-
-
 def test_a_set_that_grows_keeps_its_splits(tmp_path) -> None:
     source = write_jsonl(tmp_path / "pairs.jsonl", [(f"definition number {row}", f"word{row}") for row in range(300)])
     job(source, tmp_path / "old").run()
