@@ -12,6 +12,7 @@ from .rows import RawRow
 from .texts import cut
 
 ROWS_AT_ONCE = 1024
+BUFFER = 1 << 20  # bytes of a column that are read at once
 
 
 def read_parquet(
@@ -29,7 +30,7 @@ def read_parquet(
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as table:
+        with pq.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False) as table:  # else a whole row group is held
             chosen = chosen_columns(path, table.schema_arrow.names, columns, optional)
             number = 0
             for batch in table.iter_batches(batch_size=ROWS_AT_ONCE, columns=chosen):
