@@ -112,17 +112,6 @@ def test_a_row_group_is_not_held_in_memory_as_a_whole(tmp_path) -> None:
     assert most < numbers.nbytes / 2
 
 
-def test_a_row_group_is_not_held_in_memory_as_a_whole(tmp_path) -> None:
-    numbers = np.random.default_rng(0).normal(size=(20_000, 256)).astype(np.float32)
-    vectors = pa.FixedSizeListArray.from_arrays(pa.array(numbers.ravel()), 256)
-    pq.write_table(pa.table({"input": vectors, "target": [str(row) for row in range(20_000)]}), tmp_path / "p.parquet")
-    del vectors
-    before, most = pa.total_allocated_bytes(), 0
-    for row in PairRows(tmp_path / "p.parquet", "input", "target"):
-        most = max(most, pa.total_allocated_bytes() - before) if row.line % 500 == 0 else most
-    assert most < numbers.nbytes / 2
-
-
 def test_candidates_of_parquet_files_keep_groups_and_vectors(tmp_path) -> None:
     table = pa.table({"text": ["a", "b"], "groups": [["g"], ["h", "i"]], "vector": ROWS, "other": [1, 2]})
     pq.write_table(table, tmp_path / "c.parquet")
