@@ -69,6 +69,7 @@ BAD_FILES: dict[str, tuple[str, str | bytes, str]] = {
     "a name twice": ("p.jsonl", '{"input": "a", "input": "c", "target": "b"}', r":1: not JSON .*'input' comes twice"),
     "an open quote": ("p.csv", 'input,target\n"a,b\nc,d\n', r":2: broken quoting"),
     "a row too long": ("p.csv", A_B + "c,d,e\n", r":3: has 3 cells, the header 2"),
+    "a row too short": ("p.tsv", "id\tinput\ttarget\n1\ta\n", r":2: has 2 cells, the header 3; write every cell"),
     "a row of another delimiter": ("p.csv", A_B + "c;d\n", r":3: has 1 cells, the header 2: cells are divided by ';'"),
     "a workbook": ("p.csv", "PK\x03\x04 and so on", r"a ZIP archive, as .xlsx"),
     "a workbook by name": ("p.xlsx", "PK\x03\x04", r"the suffix is '.xlsx'.*export the table as CSV"),

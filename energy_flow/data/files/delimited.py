@@ -182,6 +182,8 @@ def _uneven(cells: Sequence[str], header: int, dialect: _Dialect) -> str:
     for other, name in NAMES.items():
         if len(cells) == 1 and other != dialect.delimiter and cells[0].count(other) + 1 == header:
             return f"{found}: cells are divided by {name}; give --delimiter {name}"
+    if len(cells) < header:
+        return f"{found}; write every cell, empty ones too"
     if dialect.quoted:
         return f"{found}; quote cells with {dialect.delimiter!r} in them"
     return f"{found}; give --quoting minimal where cells are quoted"
