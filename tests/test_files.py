@@ -15,6 +15,7 @@ from energy_flow.data.wordnet import build_wordnet, read_queries, read_words
 
 from .files import TEXTS, pairs_of, table_of
 from .test_data import write_wordnet
+from .test_embedding import job
 
 OBJECTS = [{"input": given, "target": wanted} for given, wanted in TEXTS]
 LINES = "\n".join(map(json.dumps, OBJECTS))
@@ -283,6 +284,17 @@ def test_what_was_asked_of_the_reader_is_kept_as_plain_values() -> None:
     assert ReadOptions().said() == {}
     options = ReadOptions(delimiter="tab", column_names=("a", "b"), streaming=True)
     assert options.said() == {"delimiter": "tab", "column_names": ["a", "b"]}
+
+
+def test_a_set_that_was_read_otherwise_is_another_set(tmp_path) -> None:
+    path = tmp_path / "p.tsv"
+    path.write_text(table_of(TEXTS, delimiter="\t"))
+    job(path, tmp_path / "set").run()
+    assert job(path, tmp_path / "set").run()["pairs"] == 20
+    with pytest.raises(
+        ValueError, match=r"set holds another set: its reading is None, this one's {'quoting': 'minimal'}"
+    ):
+        job(path, tmp_path / "set", options=ReadOptions(quoting="minimal")).run()
 
 
 def test_a_name_of_the_hub_is_no_file(monkeypatch) -> None:

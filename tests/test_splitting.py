@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,8 +52,10 @@ def test_splits_have_about_their_shares_and_share_nothing(inputs: int, targets: 
 def test_rows_hang_together_over_both_sides() -> None:
     labels = components([np.array([1, 1, 2, 3, 4], dtype=np.uint64), np.array([7, 8, 8, 9, 9], dtype=np.uint64)])
     assert labels.tolist() == [0, 0, 0, 3, 3]
-    long = np.random.default_rng(0).permutation(20_000)  # one chain of rows, in any order
+    long = np.random.default_rng(0).permutation(100_000)  # one chain of rows, in any order
+    begun = time.process_time()
     assert (components([(long // 2).astype(np.uint64), ((long + 1) // 2).astype(np.uint64)]) == 0).all()
+    assert time.process_time() - begun < 3  # a tenth of a second; without shortcuts the steps are as many as the rows
 
 
 def test_a_target_that_shares_nothing_keeps_the_split_of_its_checksum() -> None:
@@ -147,6 +150,13 @@ def test_a_new_row_goes_where_what_it_shares_lies_and_is_left_out_between_two_sp
     more = rows_of([("b", "new"), ("newer", "new"), ("a", "B"), ("a", "x"), ("b", "x"), ("c", "C"), ("y", "C")])
     split = assign_splits(keys_of(rows + more), known=known)
     assert split.tolist() == [0, 2, 1, TEST, TEST, LEFT_OUT, LEFT_OUT, LEFT_OUT, VALIDATION, VALIDATION]
+
+
+def test_a_row_that_was_left_out_says_nothing_about_what_it_shares() -> None:
+    rows = rows_of([("a", "B"), ("a", "A"), ("b", "B"), ("c", "C")])
+    known = KnownSplits.of(keys_of(rows), np.array([LEFT_OUT, TRAIN, TEST, VALIDATION], dtype=np.uint8))
+    more = rows_of([("a", "new"), ("newer", "B")])
+    assert assign_splits(keys_of(rows + more), known=known).tolist() == [LEFT_OUT, TRAIN, TEST, VALIDATION, TRAIN, TEST]
 
 
 def test_splits_of_the_source_are_kept_and_what_is_missing_comes_out_of_its_training() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .files import READERS, BadRowError, ReadOptions, normal_form, read_table, text_of
+from .files import READERS, BadRowError, ReadOptions, read_table, text_of
 from .files.json_rows import read_json, read_lines
 from .files.opening import format_of, lines_of
 
@@ -63,7 +63,7 @@ def build_wordnet(
     """
     if folder.exists() and any(folder.iterdir()):
         raise ValueError(f"{folder} holds files already; give a new folder")
-    senses, words = list(read_senses(directory)), {normal_form(word).lower() for word in excluded}
+    senses, words = list(read_senses(directory)), {word.lower() for word in excluded}
     synsets = {sense.synset for sense in senses if sense.word in words} if synsets_too else set()
     kept = [sense for sense in senses if sense.word not in words and sense.synset not in synsets]
     if not kept:
