@@ -132,8 +132,8 @@ class Embed:
             more = {"store": self.store, "splits_from": self.splits_from}
             job = EmbedJob(rows, self.output, given, wanted, self.candidates, self.held_out, show, **more)
             manifest = job.run()
-        for line in (*(f"skipped {bad}" for bad in rows.skipped), *rows.notes()):
-            _say(line)
+        for bad in rows.skipped:
+            _say(f"skipped {bad}")
         for name, count in manifest.get("cut", {}).items():
             if count:
                 _say(f"{count} texts of {name} are longer than what the encoder reads; their ends were not read")
@@ -141,6 +141,8 @@ class Embed:
             unknown = "; ".join(manifest["unknown"])
             words = f", as the encoder knows nothing of their texts: {unknown}" if unknown else ""
             _say(f"{manifest['left_out']} rows are left out of all splits{words}")
+        for note in rows.notes():
+            _say(note)
         console.print_json(data=manifest)
 
 
