@@ -164,11 +164,11 @@ def test_tab_separated_values_have_no_quotes(tmp_path) -> None:
 
 
 def test_what_may_be_meant_otherwise_is_counted(tmp_path) -> None:
-    (tmp_path / "p.tsv").write_text(table_of([('he said "no", and left', "a"), ("b", "c")], delimiter="\t"))
+    (tmp_path / "p.tsv").write_text(table_of([('he said "no", and left', "a"), ("b", "c")], delimiter="\t"), newline="")
     rows = PairRows(tmp_path / "p.tsv", "input", "target")
     assert len(list(rows)) == 2
     assert rows.notes() == ["1 rows hold a text in quotes; where these are not meant, --quoting minimal"]
-    (tmp_path / "p.csv").write_text(table_of([("one\ntwo", "a"), ("b", "c")]))
+    (tmp_path / "p.csv").write_text(table_of([("one\ntwo", "a"), ("b", "c")]), newline="")
     rows = PairRows(tmp_path / "p.csv", "input", "target")
     assert len(list(rows)) == 2
     assert rows.notes() == ["1 rows hold line ends; where quotes are letters, give --quoting none"]
@@ -288,7 +288,7 @@ def test_what_was_asked_of_the_reader_is_kept_as_plain_values() -> None:
 
 def test_a_set_that_was_read_otherwise_is_another_set(tmp_path) -> None:
     path = tmp_path / "p.tsv"
-    path.write_text(table_of(TEXTS, delimiter="\t"))
+    path.write_text(table_of(TEXTS, delimiter="\t"), newline="")
     job(path, tmp_path / "set").run()
     assert job(path, tmp_path / "set").run()["pairs"] == 20
     with pytest.raises(

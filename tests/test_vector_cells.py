@@ -65,19 +65,19 @@ def test_most_rows_decide_what_a_column_holds(tmp_path) -> None:
     path = tmp_path / "p.csv"
     texts = [(f"word {row}", "a") for row in range(5)]
     vectors = [(f"[{row}, 1, 2, 3, 4, 5, 6, 7]", "a") for row in range(5)]
-    path.write_text(table_of([("[1, 2]", "a"), ("(0, 0)", "b"), *texts]))
+    path.write_text(table_of([("[1, 2]", "a"), ("(0, 0)", "b"), *texts]), newline="")
     assert [given for given, _ in pairs_of(path)][:3] == ["[1, 2]", "(0, 0)", "word 0"]
-    path.write_text(table_of([texts[0], *vectors]))
+    path.write_text(table_of([texts[0], *vectors]), newline="")
     with pytest.raises(BadRowError, match=r":2: input is a text \('word 0'\) and most rows hold vectors.*texts"):
         pairs_of(path)
     assert len(pairs_of(path, skip_bad=True)) == 5
-    path.write_text(table_of([vectors[0], *texts]))
+    path.write_text(table_of([vectors[0], *texts]), newline="")
     with pytest.raises(
         BadRowError, match=r":2: input is a vector \('\[0, 1, .*most rows hold texts.*--list-cells texts"
     ):
         pairs_of(path)
     assert len(pairs_of(path, skip_bad=True)) == 5
-    path.write_text(table_of([("[1, 2, 3]", "a"), *vectors]))
+    path.write_text(table_of([("[1, 2, 3]", "a"), *vectors]), newline="")
     with pytest.raises(BadRowError, match=r":2: input has a vector of width 3, most have 8"):
         pairs_of(path)
     assert len(pairs_of(path, skip_bad=True)) == 5
