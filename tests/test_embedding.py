@@ -16,8 +16,7 @@ from energy_flow.data import load_data
 from energy_flow.data.embedding import EmbedJob
 from energy_flow.data.files import ReadOptions
 from energy_flow.data.pair_folder import read_manifest
-from energy_flow.data.splitting import assign_splits, keys_of, leaks
-from energy_flow.data.text_rows import BadRowError, PairRow, PairRows, read_candidates
+from energy_flow.data.text_rows import BadRowError, PairRows, read_candidates
 from energy_flow.data.wordnet import build_wordnet, read_queries, read_words
 from energy_flow.training import Judge
 
@@ -315,21 +314,6 @@ def test_parquet_files_are_read(tmp_path) -> None:
         list(PairRows(tmp_path / "pairs.parquet", "input", "target"))
 
 
-def test_splits_have_their_shares_and_share_nothing() -> None:
-    """Rows that share an input or a target, directly or through others, are in one split."""
-    generator = np.random.default_rng(0)
-    rows = [
-        PairRow(line, str(line), f"gloss {generator.integers(4000)}", f"word {generator.integers(6000)}")
-        for line in range(5000)
-    ]
-    keys = keys_of(rows)
-    split = assign_splits(keys)
-    assert leaks(keys, split) == 0
-    assert np.bincount(split, minlength=3)[1:3].min() > 250  # those that hang together with half of all are trained on
-    shuffled = generator.permutation(5000)
-    assert (assign_splits(keys_of([rows[row] for row in shuffled])) == split[shuffled]).all()
-
-
 def test_wordnet_pairs_leave_out_words_and_their_synsets(tmp_path) -> None:
     wordnet = write_wordnet(tmp_path / "wn")
     card = build_wordnet(wordnet, tmp_path / "all")
@@ -483,33 +467,6 @@ def test_vectors_may_have_texts_beside_them(tmp_path) -> None:
     (tmp_path / "bare.txt").write_text("document 0\n")
     with pytest.raises(ValueError, match="candidates are texts without vectors"):
         EmbedJob(rows, tmp_path / "other", ToyEncoder(), ToyEncoder(), tmp_path / "bare.txt").run()
-
-
-def test_rows_that_share_a_vector_a_form_or_a_group_stay_together() -> None:
-    generator = np.random.default_rng(0)
-    vectors = generator.normal(size=(100, 4)).astype(np.float32)
-    rows = [PairRow(row, str(row), vectors[row % 100], vectors[row % 100][::-1]) for row in range(200)]
-    split = assign_splits(keys_of(rows))
-    assert (split[:100] == split[100:]).all()
-    assert set(split) == {0, 1, 2}
-    composed = [
-        PairRow(row, str(row), f"{row}", form + str(row % 50)) for row in range(100) for form in ("é", "e\u0301")
-    ]
-    split = assign_splits(keys_of(composed))
-    assert (split[::2] == split[1::2]).all()
-    grouped = [PairRow(row, str(row), f"a{row}", f"b{row}", group=f"document {row % 30}") for row in range(300)]
-    split = assign_splits(keys_of(grouped))
-    assert all(len(set(split[document::30])) == 1 for document in range(30))
-    with pytest.raises(ValueError, match="in 1 set that cannot be divided"):
-        assign_splits(keys_of([PairRow(row, str(row), "one", f"b{row}") for row in range(30)]))
-
-
-def test_splits_that_the_source_says_are_kept_and_the_others_come_from_its_training() -> None:
-    rows = [PairRow(row, str(row), f"a{row}", f"b{row}", split=2 if row < 20 else 0) for row in range(400)]
-    split = assign_splits(keys_of(rows))
-    assert (split[:20] == 2).all()
-    assert not (split[20:] == 2).any()
-    assert 10 < (split == 1).sum() < 80
 
 
 def test_a_set_that_grows_keeps_its_splits(tmp_path) -> None:

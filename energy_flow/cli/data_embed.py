@@ -141,8 +141,8 @@ class Embed:
             unknown = "; ".join(manifest["unknown"])
             words = f", as the encoder knows nothing of their texts: {unknown}" if unknown else ""
             _say(f"{manifest['left_out']} rows are left out of all splits{words}")
-        if manifest.get("multi_line"):
-            _say(f"{manifest['multi_line']} rows hold line ends; where quotes are letters, give --quoting none")
+        for note in rows.notes():
+            _say(note)
         console.print_json(data=manifest)
 
 

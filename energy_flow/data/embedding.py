@@ -117,6 +117,7 @@ class EmbedJob:
             "source_fingerprint": rows.fingerprint(),
             "columns": [rows.input_column, rows.target_column, rows.id_column],
             "more_columns": [rows.input_text_column, rows.target_text_column, rows.group_column],
+            "reading": rows.options.said() or None,
             "candidates": None if self.candidates is None else sha256_of(self.candidates),
             "held_out": self.held_out,
             "store": self.store,

@@ -1,19 +1,34 @@
-"""Rows of texts or vectors from the files of a user, one at a time, bad ones by file and line."""
+"""Pairs of texts or vectors from the files of a user, one at a time, bad ones by file and line."""
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Iterator
+import math
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
+from .candidate_rows import Candidate, read_candidates
+from .files import (
+    BadRowError,
+    Cell,
+    Column,
+    RawRow,
+    ReadOptions,
+    fingerprint_of,
+    left_unread,
+    read_table,
+    shown,
+    text_of,
+    value_in,
+)
 
-from .files import BadRowError, Cell, Column, RawRow, ReadOptions, fingerprint_of, read_table, text_of, vector_of
-from .files.cells import shown
-
+__all__ = ["BadRowError", "Candidate", "PairRow", "PairRows", "read_candidates"]
 REASONS = 3  # that are named where every row is bad
+SAMPLE = 100  # rows by which a column is decided
+QUOTED = re.compile(r'"(?=.*"".*")(?:[^"]|"")*+"', re.S)  # a cell as a program quotes it, quotes inside doubled
 
 
 class PairRow(NamedTuple):
@@ -48,6 +63,7 @@ class PairRows:
     Attributes:
         skipped: what was bad, of the newest pass.
         multi_line: delimited rows with a cell that goes over several lines.
+        in_quotes: rows with a cell in quotes that were taken as letters.
 
     Raises:
         BadRowError: while iterating, at a bad row, unless they are skipped; or in the end, where all were.
@@ -65,6 +81,7 @@ class PairRows:
     options: ReadOptions = field(default_factory=ReadOptions)
     skipped: list[str] = field(default_factory=list)
     multi_line: int = 0
+    in_quotes: int = 0
 
     @property
     def columns(self) -> list[str]:
@@ -76,12 +93,12 @@ class PairRows:
     def __iter__(self) -> Iterator[PairRow]:
         """Yield the pairs; what is bad is raised or counted."""
         self.skipped.clear()
-        self.multi_line = 0
+        self.multi_line = self.in_quotes = 0
         lists = self.options.list_cells == "vectors"
         columns = {name: Column(name, lists) for name in (self.input_column, self.target_column)}
         seen: set[str] = set()
         used = 0
-        for raw in read_table(self.source, self.columns, self.options):
+        for raw in _after_a_look(read_table(self.source, self.columns, self.options), columns):
             try:
                 row = self._checked(raw, columns, seen)
             except BadRowError as error:
@@ -92,7 +109,9 @@ class PairRows:
             used += 1
             if self.id_column is not None:  # lines differ anyway, and a million of them would only fill the memory
                 seen.add(row.row_id)
-            self.multi_line += any(isinstance(cell, str) and "\n" in cell.strip() for cell in (row.given, row.wanted))
+            texts = [cell for cell in (row.given, row.wanted) if isinstance(cell, str)]
+            self.multi_line += any("\n" in text.strip() for text in texts)
+            self.in_quotes += any(QUOTED.fullmatch(text) is not None for text in texts)
             yield row
         if self.skipped and not used:
             reasons = "; ".join(self.skipped[:REASONS])
@@ -102,12 +121,21 @@ class PairRows:
         """What tells this source from another: the checksum of the files, or what `datasets` says."""
         return fingerprint_of(self.source, self.options)
 
+    def notes(self) -> list[str]:
+        """What of the newest pass may be otherwise than was meant, in words."""
+        found = left_unread(self.source, self.options)
+        if self.multi_line:
+            found.append(f"{self.multi_line} rows hold line ends; where quotes are letters, give --quoting none")
+        if self.in_quotes:
+            found.append(f"{self.in_quotes} rows hold a text in quotes; where these are not meant, --quoting minimal")
+        return found
+
     def _checked(self, raw: RawRow, columns: dict[str, Column], seen: set[str]) -> PairRow:
         try:
             if isinstance(raw.cells, str):
                 raise ValueError(raw.cells)
             given, wanted = (
-                columns[name].cell(_value(raw.cells, name)) for name in (self.input_column, self.target_column)
+                columns[name].cell(value_in(raw.cells, name)) for name in (self.input_column, self.target_column)
             )
             row_id = self._id_of(raw)
             if row_id in seen:
@@ -123,7 +151,8 @@ class PairRows:
 
     def _id_of(self, raw: RawRow) -> str:
         if self.id_column is None:
-            return str(raw.line) if raw.path == self.source else f"{raw.path.name}:{raw.line}"
+            within = raw.path.relative_to(self.source).as_posix() if raw.path != self.source else ""
+            return f"{within}:{raw.line}" if within else str(raw.line)
         assert not isinstance(raw.cells, str)
         return _word(raw.cells, self.id_column)
 
@@ -132,83 +161,21 @@ class PairRows:
             return None
         if isinstance(cell, str):
             raise ValueError(f"{beside} holds texts already, so {name} cannot be its text; leave one of them out")
-        return text_of(_value(cells, name), name)
+        return text_of(value_in(cells, name), name)
 
 
-class Candidate(NamedTuple):
-    """A text that outputs may be decoded to, the groups of synonyms it belongs to, and its vector, where known."""
-
-    text: str
-    groups: list[str] | None
-    vector: np.ndarray | None = None
-
-
-def read_candidates(path: Path, options: ReadOptions | None = None) -> Iterator[Candidate]:
-    """Candidates: a text a line, or rows with `text` and perhaps `groups` and `vector`.
-
-    Raises:
-        BadRowError: an empty text, one that came before, or groups or vectors in some rows alone.
-        ValueError: no such file, or another suffix.
-    """
-    seen: set[str] = set()
-    kinds: set[tuple[bool, bool]] = set()
-    vectors = Column("vector", only="vector")
-    for raw in read_table(path, _columns_of_candidates(path, options), options, lists_too=True):
-        try:
-            if isinstance(raw.cells, str):
-                raise ValueError(raw.cells)
-            candidate = _candidate(raw.cells, vectors)
-            if candidate.text in seen:
-                raise ValueError(f"the text {shown(candidate.text)} stood in an earlier line; give it once")
-            kinds.add((candidate.groups is None, candidate.vector is None))
-            if len(kinds) > 1:
-                vector = "missing" if candidate.vector is None else "there"
-                raise ValueError(
-                    f"groups is {shown(candidate.groups)} and vector is {vector}, otherwise than in the rows before; "
-                    "give a list of texts and a vector in every line, or in none"
-                )
-        except ValueError as error:
-            raise BadRowError(f"{raw.path}:{raw.line}: {error}") from None
-        seen.add(candidate.text)
-        yield candidate
-
-
-def normal_form(text: str) -> str:
-    """A text as it is compared: composed (NFC), without spaces around it."""
-    return unicodedata.normalize("NFC", text).strip()
-
-
-def _columns_of_candidates(path: Path, options: ReadOptions | None) -> list[str]:
-    """The columns of a table of candidates; in Parquet those that are there."""
-    if path.suffix.lower() != ".parquet" or not path.is_file():
-        return ["text"]
-    try:
-        import pyarrow.parquet as pq
-
-        names = pq.read_schema(path).names
-    except Exception:  # the reader says what is wrong
-        return ["text"]
-    return ["text", *(name for name in ("groups", "vector") if name in names)]
-
-
-def _candidate(cells: dict[str, Any], vectors: Column) -> Candidate:
-    text = text_of(_value(cells, "text"), "text")
-    groups, vector = cells.get("groups"), cells.get("vector")
-    groups = list(groups) if isinstance(groups, np.ndarray) else groups
-    if groups is not None and not (isinstance(groups, list) and all(isinstance(one, str) for one in groups)):
-        raise ValueError(f"groups is {shown(groups)}; give a list of texts in every line, or in none")
-    return Candidate(text, groups, None if vector is None else vector_of(vectors.cell(vector), "vector"))
-
-
-def _value(cells: dict[str, Any], name: str) -> Any:
-    if name not in cells:
-        raise ValueError(f"no column {name!r}; the columns are {shown(', '.join(map(str, cells)))[1:-1]}")
-    return cells[name]
+def _after_a_look(rows: Iterable[RawRow], columns: dict[str, Column]) -> Iterator[RawRow]:
+    """The same rows, once the columns are decided by the first ones."""
+    rows = iter(rows)
+    first = list(islice(rows, SAMPLE))
+    for name, column in columns.items():
+        column.decide(raw.cells[name] for raw in first if isinstance(raw.cells, dict) and name in raw.cells)
+    return chain(first, rows)
 
 
 def _word(cells: dict[str, Any], name: str) -> str:
     """An id or a group: a text or a number."""
-    value = _value(cells, name)
-    if value is None:
+    value = value_in(cells, name)
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         raise ValueError(f"{name} has no value (null); give a text or a number")
-    return text_of(value if isinstance(value, str) or not isinstance(value, (int, float)) else str(value), name)
+    return text_of(str(value) if isinstance(value, (int, float)) else value, name)

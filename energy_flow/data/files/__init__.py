@@ -1,9 +1,10 @@
 """Files that people write: tables of texts and vectors, and lists of words, each row with its file and line."""
 
-from .cells import Cell, Column, text_of, vector_of
+from .cells import Cell, Column, vector_of
 from .options import ReadOptions
-from .rows import BadRowError, RawRow
-from .table import READERS, fingerprint_of, read_table
+from .rows import BadRowError, RawRow, value_in
+from .table import READERS, fingerprint_of, left_unread, read_table
+from .texts import normal_form, shown, text_of
 
 __all__ = [
     "READERS",
@@ -13,7 +14,11 @@ __all__ = [
     "RawRow",
     "ReadOptions",
     "fingerprint_of",
+    "left_unread",
+    "normal_form",
     "read_table",
+    "shown",
     "text_of",
+    "value_in",
     "vector_of",
 ]

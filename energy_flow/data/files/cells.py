@@ -2,48 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
 
 import numpy as np
 
+from .spelled import list_in
+from .texts import shown, text_of
+
 Cell = str | np.ndarray  # a text, or a vector (width,) float32
-HALF = re.compile("[\ud800-\udfff]")
-SHOWN = 80  # letters of a value in a message
-NUMBER = r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|nan|NaN|inf|Infinity)"
-# what NumPy 2 and PyTorch write around the numbers of a list, or around the list
-WRAPPERS = re.compile(rf"\b(?:np\.|numpy\.|torch\.)?(?:float\d*|int\d*)\(({NUMBER})\)")
-OUTER = re.compile(r"^(?:np\.|numpy\.|torch\.)?(?:array|tensor)\((.*?)(?:,\s*(?:dtype|device)=[\w.'\":]+)*\s*\)$", re.S)
-LIST = re.compile(rf"^[\[(]\s*{NUMBER}(?:[\s,]+{NUMBER})*[\s,]*[\])]$")
-ELIDED = re.compile(rf"^[\[(]\s*{NUMBER}[\s,\d.eE+-]*\.\.\.")
-
-
-def shown(value: Any) -> str:
-    """A value in a message, cut where it is long."""
-    words = repr(value)
-    return words if len(words) <= SHOWN else f"{words[: SHOWN - 3]}..."
-
-
-def text_of(value: Any, name: str) -> str:
-    """A text that can be written and embedded.
-
-    Raises:
-        ValueError: not a text, empty, or with letters that no encoding can write; the message is the reason.
-    """
-    if not isinstance(value, str):
-        raise ValueError(f"{name} is {shown(value)}; give a text")
-    if half := HALF.search(value):
-        if "\udc80" <= half[0] <= "\udcff":
-            raise ValueError(
-                f"{name} is not UTF-8 at letter {half.start() + 1}; convert the file, or give its --encoding"
-            )
-        raise ValueError(f"{name} holds half a surrogate pair (\\u{ord(half[0]):04x}); write the whole letter")
-    if not value.strip():
-        raise ValueError(f"{name} is empty; give a text")
-    return value
+Kind = Literal["text", "vector"]
+FEW = 8  # numbers: a list of fewer in a column of texts is a text
 
 
 def vector_of(value: Any, name: str) -> np.ndarray:
@@ -72,82 +44,82 @@ def vector_of(value: Any, name: str) -> np.ndarray:
     return vector
 
 
-def list_in(text: str) -> np.ndarray | None:
-    """The numbers of a text that is a list, as pandas, NumPy, PyTorch or a database write it: float64; else None.
-
-    Raises:
-        ValueError: NumPy left numbers out; the message is the reason.
-    """
-    found = text.strip()
-    if not found or found[0] not in "[(ant":
-        return None
-    found = WRAPPERS.sub(r"\1", OUTER.sub(r"\1", found).strip())
-    if ELIDED.match(found):
-        raise ValueError(
-            "a vector of which NumPy wrote the beginning and the end alone (...); write it with .tolist(), "
-            "or as .npy or Parquet"
-        )
-    if not LIST.match(found):
-        return None
-    return np.array([float(number) for number in re.split(r"[\s,]+", found[1:-1].strip(" \t\r\n,"))])
-
-
 @dataclass
 class Column:
-    """A column of texts or of vectors; the first row decides which, and how wide.
+    """A column of texts or of vectors; what most of the first rows hold decides which, and how wide.
 
     Attributes:
         name: of the column.
         lists: whether a text that is a list of numbers is a vector.
         only: the kind that is asked for, where one is.
+        kind: of the cells, once it is known.
+        width: of the vectors, once it is known.
     """
 
     name: str
     lists: bool = True
-    only: Literal["text", "vector"] | None = None
-    kind: Literal["text", "vector"] | None = None
+    only: Kind | None = None
+    kind: Kind | None = None
     width: int | None = None
+
+    def decide(self, values: Iterable[Any]) -> None:
+        """Take the kind and the width that most of the values have; the first one's where as many have others."""
+        kinds: Counter[Kind] = Counter()
+        widths: Counter[int] = Counter()
+        for value in values:
+            try:
+                found = self._parsed(value)
+            except ValueError:
+                continue
+            kinds["text" if isinstance(found, str) else "vector"] += 1
+            widths[len(found)] += not isinstance(found, str)
+        if kinds:
+            self.kind = self.only or kinds.most_common(1)[0][0]
+            self.width = widths.most_common(1)[0][0] if self.kind == "vector" and any(widths.values()) else None
 
     def cell(self, value: Any) -> Cell:
         """The cell of a value.
 
         Raises:
-            ValueError: the value is neither text nor vector, or not as those before; the message is the reason.
+            ValueError: the value is neither text nor vector, or not as most are; the message is the reason.
         """
-        if value is None or (isinstance(value, float) and np.isnan(value)):
-            raise ValueError(f"{self.name} has no value (null); give a text or a vector")
         found = self._parsed(value)
-        kind = "text" if isinstance(found, str) else "vector"
+        kind: Kind = "text" if isinstance(found, str) else "vector"
         if self.only not in (None, kind):
             raise ValueError(f"{self.name} is {shown(value)}; give a {self.only}")
         if self.kind not in (None, kind):
             raise ValueError(
-                f"{self.name} is a {kind} ({shown(value)}) and the rows before hold {self.kind}s; give one kind"
-                + (", or --list-cells texts" if isinstance(value, str) and kind == "vector" else "")
+                f"{self.name} is a {kind} ({shown(value)}) and most rows hold {self.kind}s; give one kind"
+                + (", or --list-cells texts" if isinstance(value, str) and self.lists else "")
             )
         if not isinstance(found, str):
             if self.width not in (None, len(found)):
                 raise ValueError(
-                    f"{self.name} has a vector of width {len(found)}, those before have {self.width}; give one width"
+                    f"{self.name} has a vector of width {len(found)}, most have {self.width}; give one width"
                 )
             self.width = len(found)
         self.kind = kind
         return found
 
     def _parsed(self, value: Any) -> Cell:
+        if value is None or (isinstance(value, float) and np.isnan(value)):
+            raise ValueError(f"{self.name} has no value (null); give a text or a vector")
         if isinstance(value, str):
-            if self.lists and self.only != "text":
-                try:
-                    numbers = list_in(value)
-                except ValueError as error:
-                    raise ValueError(f"{self.name} is {error}") from None
-                # one number in brackets is a reference in a text more often than a vector
-                if numbers is not None and (len(numbers) > 1 or self.kind == "vector"):
-                    return vector_of(numbers, self.name)
-            return text_of(value, self.name)
+            numbers = self._numbers_in(value) if self.lists and self.only != "text" else None
+            return text_of(value, self.name) if numbers is None else vector_of(numbers, self.name)
         if isinstance(value, (Sequence, np.ndarray)) and not isinstance(value, (bytes, bytearray, memoryview)):
             return vector_of(value, self.name)
         raise ValueError(f"{self.name} is {shown(value)}; give a text or a vector")
+
+    def _numbers_in(self, text: str) -> np.ndarray | None:
+        """The numbers of a text that is a list; where it is more likely a text, as [1] among others is, None."""
+        try:
+            numbers = list_in(text)
+        except ValueError as error:
+            raise ValueError(f"{self.name} is {error}, or give --list-cells texts") from None
+        if numbers is None or "vector" in (self.kind, self.only):
+            return numbers
+        return None if len(numbers) < (FEW if self.kind == "text" else 2) else numbers
 
 
 def _numbers(value: Any) -> np.ndarray:

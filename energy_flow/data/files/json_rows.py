@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,18 +11,23 @@ from typing import Any
 from .opening import lines_of, text_of_file
 from .options import ReadOptions
 from .rows import RawRow
+from .texts import shown
 
 ORIENT = "give a list of objects, one a row (pandas: to_json(orient='records')), or one object a line in .jsonl"
 
 
-def read_json_lines(path: Path, columns: Sequence[str], options: ReadOptions) -> Iterator[RawRow]:
+def read_json_lines(
+    path: Path, columns: Sequence[str], options: ReadOptions, optional: Sequence[str] = ()
+) -> Iterator[RawRow]:
     """One object a line."""
     for number, line in enumerate(lines_of(path, options.encoding), start=1):
         if line.strip():
             yield RawRow(path, number, _object_of(line))
 
 
-def read_json(path: Path, columns: Sequence[str], options: ReadOptions) -> Iterator[RawRow]:
+def read_json(
+    path: Path, columns: Sequence[str], options: ReadOptions, optional: Sequence[str] = ()
+) -> Iterator[RawRow]:
     """A list of objects, an object that holds one, or objects a line; rows are numbered as in the list.
 
     Raises:
@@ -31,19 +37,21 @@ def read_json(path: Path, columns: Sequence[str], options: ReadOptions) -> Itera
     if not text.strip():
         return
     try:
-        found = json.loads(text)
+        found = json.loads(text, object_pairs_hook=_object)
     except json.JSONDecodeError as error:
-        if isinstance(_object_of(text.lstrip().splitlines()[0]), dict):  # as pandas writes with lines=True
+        if isinstance(_object_of(re.split(r"[\r\n]", text.lstrip())[0]), dict):  # as pandas writes with lines=True
             yield from read_json_lines(path, columns, options)
             return
         raise ValueError(f"{path}:{error.lineno}: not JSON: {error.msg} at column {error.colno}; {ORIENT}") from error
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not JSON that can be read ({error}); {ORIENT}") from error
     for number, row in enumerate(_rows_in(path, found), start=1):
-        yield RawRow(path, number, _checked(row))
+        yield RawRow(path, number, _checked(row, "give a list of objects"))
 
 
-def read_lines(path: Path, columns: Sequence[str], options: ReadOptions) -> Iterator[RawRow]:
+def read_lines(
+    path: Path, columns: Sequence[str], options: ReadOptions, optional: Sequence[str] = ()
+) -> Iterator[RawRow]:
     """One text a line, under the name `text`."""
     for number, line in enumerate(lines_of(path, options.encoding), start=1):
         if line.strip():
@@ -62,14 +70,23 @@ def _rows_in(path: Path, found: Any) -> list[Any]:
     return found
 
 
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object, of which no name comes twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the name {shown(next(name for name in names if names.count(name) > 1))} comes twice")
+    return found
+
+
 def _object_of(line: str) -> dict[str, Any] | str:
     try:
-        return _checked(json.loads(line))
+        return _checked(json.loads(line, object_pairs_hook=_object))
     except json.JSONDecodeError as error:
         return f"not JSON: {error.msg} at column {error.colno}; one object a line"
     except (ValueError, RecursionError) as error:
         return f"not JSON that can be read ({error}); one object a line"
 
 
-def _checked(value: Any) -> dict[str, Any] | str:
-    return value if isinstance(value, dict) else f"holds a {type(value).__name__}; one object a line"
+def _checked(value: Any, fix: str = "one object a line") -> dict[str, Any] | str:
+    return value if isinstance(value, dict) else f"holds a {type(value).__name__}; {fix}"

@@ -5,11 +5,14 @@ from __future__ import annotations
 import codecs
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 START = 4096  # bytes that are looked at before anything is read
+LETTERS = 1 << 16  # letters that tell which line ends there are
+QUOTED = re.compile(r'"[^"]*+"')
 MARKS = {  # the longer ones first: UTF-32 begins as UTF-16 does
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
@@ -37,9 +40,10 @@ def format_of(path: Path) -> str:
 
 
 def lines_of(path: Path, encoding: str = "utf-8") -> Iterator[str]:
-    """The lines of a text file with their ends, which may be those of any system.
+    """The lines of a text file with their ends, which may be those of any system, and are the same throughout.
 
-    Bytes that the encoding does not have become half surrogates, so that `text_of` can name their row.
+    Byte order marks are taken off, also where files with marks were put together. Bytes that the encoding does not have
+    become half surrogates, so that `text_of` can name their row.
 
     Raises:
         ValueError: not such a file, another encoding, or a compressed file that was cut.
@@ -48,14 +52,19 @@ def lines_of(path: Path, encoding: str = "utf-8") -> Iterator[str]:
     try:
         with _open_bytes(path) as raw:
             encoding = _checked_encoding(path, raw.peek(START)[:START], encoding)
-            lines = io.TextIOWrapper(raw, encoding, errors="surrogateescape", newline="")
-            for line in lines:
-                number += 1
-                yield line
+            end = _line_end(path, encoding)
+            with io.TextIOWrapper(raw, encoding, errors="surrogateescape", newline=end) as lines:
+                for line in lines:
+                    number += 1
+                    yield line.removeprefix("\ufeff")
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{path}: a broken gzip file after line {number} ({error}); give another copy") from error
     except UnicodeError as error:
-        raise ValueError(f"{path}:{number + 1}: not {encoding} ({error.args[-1]}); give its --encoding") from error
+        raise ValueError(
+            f"{path}: not {encoding} behind line {number} ({error.args[-1]}); give its --encoding"
+        ) from error
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror or error}); make it readable") from error
 
 
 def text_of_file(path: Path, encoding: str = "utf-8") -> str:
@@ -65,6 +74,13 @@ def text_of_file(path: Path, encoding: str = "utf-8") -> str:
 
 def _open_bytes(path: Path) -> io.BufferedReader | gzip.GzipFile:
     return gzip.GzipFile(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb")
+
+
+def _line_end(path: Path, encoding: str) -> str:
+    """What ends lines: carriage returns alone where they are most, as on an old Mac; else line feeds."""
+    with _open_bytes(path) as raw, io.TextIOWrapper(raw, encoding, errors="surrogateescape", newline="") as text:
+        start = QUOTED.sub("", text.read(LETTERS)).replace("\r\n", "\n")
+    return "\r" if start.count("\r") > start.count("\n") else "\n"
 
 
 def _checked_encoding(path: Path, start: bytes, encoding: str) -> str:
@@ -86,14 +102,20 @@ def _checked_encoding(path: Path, start: bytes, encoding: str) -> str:
     for mark, what in ARCHIVES.items():
         if start.startswith(mark):
             raise ValueError(f"{path}: is {what}")
-    if plain and b"\0" in start:
-        raise ValueError(f"{path}: {_of_zero_bytes(start)}")
+    name = _encoding_with_zeros(start)
+    if plain and name:
+        raise ValueError(
+            f"{path}: is encoded in {name[:6].upper()} without a mark, not in UTF-8; give --encoding {name}, or save "
+            "it as UTF-8"
+        )
     return encoding
 
 
-def _of_zero_bytes(start: bytes) -> str:
-    even, odd = start[::2].count(0), start[1::2].count(0)
-    if max(even, odd) * 5 > len(start):  # most letters of many languages are one byte and a zero
-        name = "utf-16-le" if odd > even else "utf-16-be"
-        return f"is encoded in UTF-16 without a mark, not in UTF-8; give --encoding {name}, or save it as UTF-8"
-    return f"holds a zero byte at place {start.index(0)}, so it is no text file; give a text file"
+def _encoding_with_zeros(start: bytes) -> str:
+    """UTF-16 or UTF-32 where so many bytes are zero as in texts of many languages; else nothing."""
+    zeros = [start[place::4].count(0) for place in range(4)]
+    if sum(zeros) * 2 > len(start):
+        return "utf-32-le" if zeros[3] > zeros[0] else "utf-32-be"
+    if max(zeros[0] + zeros[2], zeros[1] + zeros[3]) * 5 > len(start):
+        return "utf-16-le" if zeros[1] + zeros[3] > zeros[0] + zeros[2] else "utf-16-be"
+    return ""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import codecs
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -46,3 +46,9 @@ class ReadOptions:
     def delimiter_letter(self) -> str:
         """The delimiter that is asked for; empty where none is."""
         return {"tab": "\t", "\\t": "\t"}.get(self.delimiter or "", self.delimiter or "")
+
+    def said(self) -> dict[str, Any]:
+        """The options that are asked for, and that may change what is read; plain values for JSON."""
+        asked = {one.name: getattr(self, one.name) for one in fields(self) if getattr(self, one.name) != one.default}
+        asked.pop("streaming", None)
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asked.items()}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .texts import cut
+
 
 class BadRowError(ValueError):
     """A row that cannot be used; the message is file, line, rule, value and fix."""
@@ -25,3 +27,14 @@ SPLIT_WORDS = {"train": 0, "training": 0, "validation": 1, "valid": 1, "val": 1,
 def split_named(name: str) -> int | None:
     """The split that a name says; None where it says none."""
     return SPLIT_WORDS.get(name.lower())
+
+
+def value_in(cells: dict[str, Any], name: str) -> Any:
+    """The value of a column.
+
+    Raises:
+        ValueError: the row has no such column; the message is the reason.
+    """
+    if name not in cells:
+        raise ValueError(f"no column {name!r}; the columns are {cut(', '.join(map(str, cells)))}")
+    return cells[name]

@@ -8,14 +8,15 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from ...utils.files import sha256_of
-from .arrow import fingerprint_of_dataset, read_dataset, read_parquet
+from .arrow import read_parquet
 from .delimited import read_delimited
+from .hub import SAVED, fingerprint_of_dataset, other_splits, read_dataset
 from .json_rows import read_json, read_json_lines, read_lines
 from .opening import format_of
 from .options import ReadOptions
 from .rows import RawRow, split_named
 
-Reader = Callable[[Path, Sequence[str], ReadOptions], Iterator[RawRow]]
+Reader = Callable[[Path, Sequence[str], ReadOptions, Sequence[str]], Iterator[RawRow]]
 READERS: dict[str, Reader] = {
     ".jsonl": read_json_lines,
     ".ndjson": read_json_lines,
@@ -25,37 +26,40 @@ READERS: dict[str, Reader] = {
     ".tab": read_delimited,
     ".parquet": read_parquet,
 }
-TEXT_LISTS = {".txt": read_lines, ".lst": read_lines, "": read_lines}  # of words or candidates, without columns
-SAVED_BY_DATASETS = ("state.json", "dataset_dict.json", "dataset_info.json")
+DESCRIPTIONS = ("dataset_info.json", "dataset_infos.json")  # beside the files of a set from the hub
+TEXT_LISTS = (".txt", ".lst", "")  # of words or candidates, without columns; or tables whose delimiter is given
+NO_TABLES = (".gz", ".zip", ".xlsx", ".xls", ".ods", ".npy", ".npz", ".safetensors", ".arrow", ".doc", ".docx", ".pdf")
 
 
 def read_table(
-    source: Path, columns: Sequence[str], options: ReadOptions | None = None, lists_too: bool = False
+    source: Path,
+    columns: Sequence[str],
+    options: ReadOptions | None = None,
+    lists_too: bool = False,
+    optional: Sequence[str] = (),
 ) -> Iterator[RawRow]:
     """The rows of a file, of a folder of files, or of a set that `datasets` has, with the asked columns at least.
 
     Args:
         source: a `.jsonl`, `.ndjson`, `.json`, `.csv`, `.tsv` or `.parquet` file, all but the last also with `.gz`
-            behind it; a folder of such files of one kind; a folder that `datasets` wrote; or a name that it loads.
+            behind it; a `.txt` file whose delimiter the options say; a folder of such files of one kind; a folder that
+            `datasets` wrote; or a name that it loads.
         columns: that are asked for.
         options: how files are read.
         lists_too: take `.txt` files as well, one text a line in the column `text`.
+        optional: columns that are read where they are there.
 
     Raises:
         ValueError: no such file, or not what its name says.
     """
     options = options or ReadOptions()
     if _is_dataset(source):
-        yield from read_dataset(source, columns, options)
+        yield from read_dataset(source, columns, options, optional)
         return
     shards = shards_of(source)
-    readers = READERS | (TEXT_LISTS if lists_too else {})
-    splits = _splits_of(shards) if source.is_dir() else [None]
+    splits = _splits_of(source, shards)
     for shard, split in zip(shards, splits, strict=True):
-        kind = format_of(shard)
-        if kind not in readers:
-            raise ValueError(f"{shard}: the suffix is {shard.suffix!r}; give a {', '.join(readers)} file{_hint(shard)}")
-        for row in readers[kind](shard, columns, options):
+        for row in _reader_of(shard, options, lists_too)(shard, columns, options, optional):
             yield row if split is None else row._replace(split=split)
 
 
@@ -69,9 +73,7 @@ def shards_of(source: Path) -> list[Path]:
         if not source.is_file():
             raise ValueError(f"{source}: no such file; give a {', '.join(READERS)} file")
         return [source]
-    found = [
-        one for one in source.rglob("*") if one.is_file() and format_of(one) in READERS and one.name[0] not in "._"
-    ]
+    found = [one for one in source.rglob("*") if format_of(one) in READERS and one.is_file() and _is_shown(source, one)]
     kinds = sorted({format_of(one) for one in found})
     if not found:
         raise ValueError(f"{source}: datasets could not load it, and it holds no {', '.join(READERS)} file")
@@ -91,16 +93,64 @@ def fingerprint_of(source: Path, options: ReadOptions) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
+def left_unread(source: Path, options: ReadOptions) -> list[str]:
+    """What of a source is not read though it is there, in words."""
+    if not _is_dataset(source):
+        return []
+    return [
+        f"{source}: its split {name} is none of train, validation and test, so its rows are not read"
+        for name in other_splits(source, options)
+    ]
+
+
+def _reader_of(path: Path, options: ReadOptions, lists_too: bool) -> Reader:
+    kind = format_of(path)
+    if kind in READERS:
+        return READERS[kind]
+    if kind in TEXT_LISTS and options.delimiter:
+        return read_delimited
+    if kind in TEXT_LISTS and lists_too:
+        return read_lines
+    kinds = ", ".join((*READERS, *(TEXT_LISTS[:2] if lists_too else ())))
+    raise ValueError(f"{path}: the suffix is {path.suffix!r}; give a {kinds} file{_hint(path)}")
+
+
 def _is_dataset(source: Path) -> bool:
+    """Whether `datasets` has it: a folder that it wrote, or what is no file and has the name of a set."""
     if source.is_dir():
-        return any((source / name).is_file() for name in SAVED_BY_DATASETS)
-    return not source.suffix and not source.is_file()
+        return any((source / name).is_file() for name in SAVED)
+    kind = format_of(source)
+    named = not source.suffix or (len(source.parts) == 2 and not source.parent.exists())
+    return named and not source.is_file() and kind not in (*READERS, *TEXT_LISTS[:2], *NO_TABLES)
 
 
-def _splits_of(shards: Sequence[Path]) -> list[int | None]:
-    """The splits that names of shards say, such as `test-00000-of-00002.parquet`, where there are several."""
-    named = [split_named(re.split(r"[-_.]", shard.name)[0]) for shard in shards]
-    return named if 0 in named and set(named) != {0} and None not in named else [None] * len(shards)
+def _is_shown(folder: Path, file: Path) -> bool:
+    """Whether a file holds rows, and neither it nor a folder that it lies in is hidden, as programs hide their own."""
+    return file.name not in DESCRIPTIONS and not any(part[0] in "._" for part in file.relative_to(folder).parts)
+
+
+def _splits_of(source: Path, shards: Sequence[Path]) -> list[int | None]:
+    """The splits that the names of files or of their folders say, such as `test-00000-of-00002.parquet`.
+
+    Raises:
+        ValueError: some say one and others none.
+    """
+    if not source.is_dir():
+        return [None]
+    named = [_split_in(shard.relative_to(source)) for shard in shards]
+    if set(named) <= {0, None} or 0 not in named:
+        return [None] * len(shards)
+    if None in named:
+        raise ValueError(
+            f"{source}: some files are named as a split, and {shards[named.index(None)].name} is none of train, "
+            "validation and test; move it to another folder"
+        )
+    return list(named)
+
+
+def _split_in(path: Path) -> int | None:
+    words = [re.split(r"[-_.]", path.name)[0], *path.parts[:-1]]
+    return next((split for word in words if (split := split_named(word)) is not None), None)
 
 
 def _parts(path: Path) -> list[str]:
@@ -108,4 +158,6 @@ def _parts(path: Path) -> list[str]:
 
 
 def _hint(path: Path) -> str:
-    return "; export the table as CSV" if path.suffix.lower() in (".xlsx", ".xls", ".ods") else ""
+    if path.suffix.lower() in (".xlsx", ".xls", ".ods"):
+        return "; export the table as CSV"
+    return "; of a table in a .txt file give the --delimiter" if format_of(path) in TEXT_LISTS else ""
