@@ -48,7 +48,7 @@ class UnfinishedRows:
     def __init__(self, path: Path, rows: int, width: int, made_of: Mapping[str, Any]) -> None:
         self.path, self.rows, self.width = path.resolve() if path.is_symlink() else path, rows, width
         self.partial = self.path.with_name(f".{self.path.name}.partial")
-        self._note = self.partial.with_suffix(".partial.json")
+        self._note = note_of(self.path)
         self._lock = FileLock(self.partial.with_suffix(".partial.lock"))
         self._made_of = {"rows": rows, "width": width, **made_of}
         self.done = 0
@@ -116,6 +116,11 @@ class UnfinishedRows:
 
     def _note_down(self) -> None:
         write_json(self._note, {"made_of": self._made_of, "done": self.done})
+
+
+def note_of(path: Path) -> Path:
+    """The note beside a file that is being written: the longest name that is needed there."""
+    return path.with_name(f".{path.name}.partial.json")
 
 
 def finish(unfinished: UnfinishedRows, beside: Callable[[], Iterable[Table]], column: str = OUTPUT) -> None:
