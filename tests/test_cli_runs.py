@@ -195,7 +195,8 @@ def test_the_version_is_told(capsys) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["train", "info", "evaluate", "predict", "data embed", "data build", "train-decoder"]
+    "command",
+    ["train", "info", "evaluate", "predict", "translate", "train-linear", "train-decoder", "data embed", "data build"],
 )
 def test_the_help_fits_a_terminal_of_80_columns(command: str, capsys, monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")

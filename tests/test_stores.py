@@ -286,6 +286,25 @@ def test_an_open_database_is_refused(tmp_path) -> None:
     other.close()
 
 
+def test_what_another_program_writes_meanwhile_is_not_lost(tmp_path, monkeypatch) -> None:
+    """It lies in the journal alone, so that the file looks as it was."""
+    pytest.importorskip("apsw")
+    build("sqlite", "wal", tmp_path / "store")
+    once, other = translation._write_and_compare, []
+
+    def write(*arguments):
+        once(*arguments)
+        other.append(database(tmp_path / "store"))
+        other[0].execute("insert into notes values ('more')")
+
+    monkeypatch.setattr(translation, "_write_and_compare", write)
+    with pytest.raises(ValueError, match="was written while it was translated|close it"):
+        translate_store(tmp_path / "store", a_map())
+    assert other[0].execute("select count(*) from notes").fetchall() == [(2,)]
+    other[0].close()
+    assert content(tmp_path / "store").keys() == set(ids().tolist())
+
+
 def test_a_journal_is_brought_in(tmp_path) -> None:
     """What another program committed lies in the journal alone while it has the database open."""
     pytest.importorskip("apsw")

@@ -14,7 +14,7 @@ from ..data import PairData, load_data, parts_of
 from ..data.files import ReadOptions
 from ..data.sources import SHIPPED
 from ..data.vector_files import VectorSource, check_output, open_vectors
-from ..data.vector_output import UnfinishedRows, finish
+from ..data.vector_output import UnfinishedRows, finish, note_of
 from ..data.vector_tables import OUTPUT
 from ..text import TextEncoder, encoders_of, open_encoder
 from ..text.nearest_rows import has_direction
@@ -117,7 +117,7 @@ class Predict:
                 raise ValueError(f"--output {self.output} is a folder; give the path of a file")
             if self.output.exists() and not self.output.is_file():
                 raise ValueError(f"--output {self.output} is no file that can be replaced; give the path of a new one")
-            require_writable(self.output.parent, "folder of --output", self.output.name)
+            require_writable(self.output.parent, "folder of --output", note_of(self.output).name)
             check_output(self.output)
 
     def _map(self) -> RowMap:

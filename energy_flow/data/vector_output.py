@@ -48,7 +48,7 @@ class UnfinishedRows:
     def __init__(self, path: Path, rows: int, width: int, made_of: Mapping[str, Any]) -> None:
         self.path, self.rows, self.width = path.resolve() if path.is_symlink() else path, rows, width
         self.partial = self.path.with_name(f".{self.path.name}.partial")
-        self._note = self.partial.with_suffix(".partial.json")
+        self._note = note_of(self.path)
         self._lock = FileLock(self.partial.with_suffix(".partial.lock"))
         self._made_of = {"rows": rows, "width": width, **made_of}
         self.done = 0
@@ -80,7 +80,7 @@ class UnfinishedRows:
     def append(self, block: Tensor) -> None:
         """Write (n, T) rows, and bring them to the disk before they count."""
         with self.partial.open("rb+") as file:
-            file.seek(self._offset + self.done * self.width * 4)
+            file.seek(self.offset + self.done * self.width * 4)
             file.write(np.ascontiguousarray(block.numpy(), dtype="<f4").data)
             file.truncate()
             file.flush()
@@ -90,7 +90,7 @@ class UnfinishedRows:
 
     def stored(self) -> StoredRows:
         """The rows that are done."""
-        return StoredRows(self.partial, self._offset, torch.float32, (self.done, self.width))
+        return StoredRows(self.partial, self.offset, torch.float32, (self.done, self.width))
 
     def remove(self) -> None:
         """Remove what lies beside the file."""
@@ -98,7 +98,7 @@ class UnfinishedRows:
             path.unlink(missing_ok=True)
 
     @property
-    def _offset(self) -> int:
+    def offset(self) -> int:
         """Bytes before the first row."""
         with self.partial.open("rb") as file:
             np.lib.format.read_magic(file)
@@ -109,13 +109,18 @@ class UnfinishedRows:
         """The rows that an earlier process left, where they are of this origin."""
         try:
             note = json.loads(self._note.read_text(encoding="utf-8"))
-            whole = self.partial.stat().st_size >= self._offset + note["done"] * self.width * 4
+            whole = self.partial.stat().st_size >= self.offset + note["done"] * self.width * 4
             return note["done"] if whole and note["made_of"] == json.loads(json.dumps(self._made_of)) else 0
         except (OSError, ValueError, KeyError, TypeError):
             return 0
 
     def _note_down(self) -> None:
         write_json(self._note, {"made_of": self._made_of, "done": self.done})
+
+
+def note_of(path: Path) -> Path:
+    """The note beside a file that is being written: the longest name that is needed there."""
+    return path.with_name(f".{path.name}.partial.json")
 
 
 def finish(unfinished: UnfinishedRows, beside: Callable[[], Iterable[Table]], column: str = OUTPUT) -> None:
@@ -130,28 +135,29 @@ def finish(unfinished: UnfinishedRows, beside: Callable[[], Iterable[Table]], co
         ValueError: columns that the file cannot hold.
     """
     assert unfinished.done == unfinished.rows, "some rows are missing"
-    rows, path = unfinished.stored(), unfinished.path
+    path = unfinished.path
     suffix = path.suffix.lower()
     if suffix == ".npy":
         sync_file(unfinished.partial)
         os.replace(unfinished.partial, path)
         sync_folder(path.parent)
     elif suffix == ".safetensors":
-        replace_file(path, lambda new: _write_safetensors(new, rows, OUTPUTS))
+        replace_file(path, lambda new: _write_safetensors(new, unfinished.stored(), OUTPUTS))
     elif suffix == ".parquet":
         schema = schema_of(beside())
-        replace_file(path, lambda new: write_parquet(new, _beside(rows, beside()), schema, column))
+        replace_file(path, lambda new: write_parquet(new, _beside(unfinished, beside()), schema, column))
     else:
-        replace_file(path, lambda new: write_jsonl(new, _beside(rows, beside()), column))
+        replace_file(path, lambda new: write_jsonl(new, _beside(unfinished, beside()), column))
     unfinished.remove()
 
 
-def _beside(rows: StoredRows, tables: Iterable[Table]) -> Iterator[tuple[Tensor, Table]]:
+def _beside(unfinished: UnfinishedRows, tables: Iterable[Table]) -> Iterator[tuple[np.ndarray, Table]]:
     """Blocks of rows with what stands beside them."""
-    first = 0
-    for table in tables:
-        yield rows[first : first + len(table)], table
-        first += len(table)
+    with unfinished.partial.open("rb") as file:
+        file.seek(unfinished.offset)
+        for table in tables:
+            numbers = np.fromfile(file, dtype="<f4", count=len(table) * unfinished.width)
+            yield numbers.reshape(-1, unfinished.width), table
 
 
 def _write_safetensors(path: Path, rows: StoredRows, name: str) -> None:

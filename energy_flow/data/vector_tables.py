@@ -167,7 +167,7 @@ class ParquetVectors:
         return np.ascontiguousarray(numbers)
 
 
-def write_jsonl(path: Path, blocks: Iterable[tuple[Tensor, Table]], column: str = OUTPUT) -> None:
+def write_jsonl(path: Path, blocks: Iterable[tuple[np.ndarray, Table]], column: str = OUTPUT) -> None:
     """Write rows and what stands beside them, a line each; a vector that is not finite is null.
 
     Args:
@@ -187,7 +187,7 @@ def write_jsonl(path: Path, blocks: Iterable[tuple[Tensor, Table]], column: str 
 
 
 def write_parquet(
-    path: Path, blocks: Iterable[tuple[Tensor, Table]], schema: pa.Schema | None, column: str = OUTPUT
+    path: Path, blocks: Iterable[tuple[np.ndarray, Table]], schema: pa.Schema | None, column: str = OUTPUT
 ) -> None:
     """Write rows and what stands beside them, a row group for each block.
 
@@ -204,10 +204,10 @@ def write_parquet(
     try:
         for vectors, beside in blocks:
             others = beside if isinstance(beside, pa.Table) else pa.Table.from_pylist(list(beside), schema)
-            flat = pa.array(np.ascontiguousarray(vectors.numpy()).reshape(-1))
+            flat = pa.array(vectors.reshape(-1))
             lists = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
             whole = others.append_column(column, lists) if others.num_columns else pa.table({column: lists})
-            writer = writer or pq.ParquetWriter(path, whole.schema)
+            writer = writer or pq.ParquetWriter(path, whole.schema, use_dictionary=others.column_names)
             writer.write_table(whole)
     finally:
         if writer is not None:

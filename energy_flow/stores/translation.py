@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ..data.pair_folder import write_json
 from ..data.stored_rows import StoredRows
-from ..data.vector_output import UnfinishedRows
+from ..data.vector_output import UnfinishedRows, note_of
 from ..utils.files import replace_file, require_writable, sha256_of, sync_file, sync_folder
 from .opening import STORES, engine_of, open_store
 from .sqlite_store import settle
@@ -82,7 +82,7 @@ def translate_store(
     path = path.resolve() if path.is_symlink() else path
     target = output or path
     old, card_path = (target.with_name(target.name + ending) for ending in (".old", ".translated.json"))
-    require_writable(target.parent, "folder of the store", target.name)
+    require_writable(target.parent, "folder of the store", note_of(target).name)
     if not path.is_file():
         raise ValueError(f"{path}: no such file; give a store of {', '.join(STORES)}")
     engine = engine or engine_of(path)

@@ -73,7 +73,9 @@ class LinearMap:
 def fit_ridge(train: PairSet, validation: PairSet) -> LinearMap:
     """Least squares with a constant; the penalty is the one of least squared error on the validation pairs."""
     weights, penalty = solve_ridge(partial(_chunks_of, train), partial(_chunks_of, validation))
-    return LinearMap(weights[:-1].float(), weights[-1].float(), _card("ridge", train) | {"penalty": penalty})
+    return LinearMap(
+        weights[:-1].float().contiguous(), weights[-1].float(), _card("ridge", train) | {"penalty": penalty}
+    )
 
 
 def fit_orthogonal(train: PairSet) -> LinearMap:
@@ -88,7 +90,7 @@ def fit_orthogonal(train: PairSet) -> LinearMap:
     given, wanted = (total / count for total in sums)
     left, _, right = torch.linalg.svd(cross - count * torch.outer(given, wanted), full_matrices=False)
     weight = left @ right
-    return LinearMap(weight.float(), (wanted - given @ weight).float(), _card("orthogonal", train))
+    return LinearMap(weight.float().contiguous(), (wanted - given @ weight).float(), _card("orthogonal", train))
 
 
 KINDS: dict[str, Callable[[PairSet, PairSet], LinearMap]] = {
