@@ -46,7 +46,7 @@ def write_matrix(path: Path, chunks: Chunks, rows: int, width: int, store: str) 
         for chunk in chunks():
             np.maximum(largest, np.abs(chunk).max(axis=0), out=largest)
         scales = np.where(largest > 0, largest / 127, 1).astype(np.float32)
-        replace_file(scales_of(path), lambda new: _save(new, scales))
+        replace_file(scales_of(path), lambda new: save_array(new, scales))
 
     def write(new: Path) -> None:
         with new.open("wb") as file:
@@ -68,6 +68,10 @@ def _stored(chunk: np.ndarray, scales: np.ndarray, store: str, path: Path) -> np
     return found
 
 
-def _save(path: Path, array: np.ndarray) -> None:
+def save_array(path: Path, array: np.ndarray) -> None:
+    """Write an `.npy` file. A disk that is full raises an OSError that says so, which that of `numpy.save` does not."""
     with path.open("wb") as file:
-        np.save(file, array)
+        np.lib.format.write_array_header_1_0(
+            file, {"descr": array.dtype.str, "fortran_order": False, "shape": array.shape}
+        )
+        file.write(np.ascontiguousarray(array).data)
