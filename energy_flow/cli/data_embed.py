@@ -135,7 +135,8 @@ class Embed:
         try:
             manifest = EmbedJob(rows, self.output, given, wanted, self.candidates, self.held_out, show, **more).run()
         finally:
-            bar.stop()
+            if bar.live.is_started:
+                bar.stop()
         for bad in rows.skipped:
             _say(f"skipped {bad}")
         for side, encoder in (("input", given), ("target", wanted)):
