@@ -386,3 +386,146 @@ def test_temporary_files_of_a_crash_do_not_stop_a_new_run(tmp_path) -> None:
     (folder / f".rows.jsonl.{os.getpid()}.tmp").write_text("half")
     assert job(source, folder).run()["pairs"] == 50
     assert not list(folder.glob(".*"))
+
+
+def test_every_different_text_is_embedded_once_and_the_longest_come_first(tmp_path) -> None:
+    pairs = [(f"{'long ' * (row % 7)}text {row % 50}", f"word{row % 60}") for row in range(400)]
+    batches = []
+
+    class Counting(ToyEncoder):
+        def __call__(self, texts):
+            batches.append(list(texts))
+            return super().__call__(texts)
+
+    candidates = tmp_path / "c.txt"
+    candidates.write_text("".join(f"word{row}\n" for row in range(80)))
+    source = write_jsonl(tmp_path / "pairs.jsonl", pairs)
+    manifest = job(source, tmp_path / "set", Counting(), candidates=candidates).run()
+    texts = [text for batch in batches for text in batch]
+    assert len(texts) == len(set(texts)) == manifest["texts_embedded"] == 350 + 80
+    assert [len(text) for text in texts] == sorted((len(text) for text in texts), reverse=True)
+    data = load_data(str(tmp_path / "set"))
+    torch.testing.assert_close(data.train.inputs[:], ToyEncoder()(data.train.input_texts))
+
+
+@pytest.mark.parametrize("store", ["float16", "int8"])
+def test_numbers_can_take_less_room(tmp_path, store: str) -> None:
+    source = write_jsonl(tmp_path / "pairs.jsonl")
+    rows = PairRows(source, "input", "target")
+    EmbedJob(rows, tmp_path / "small", ToyEncoder(), ToyEncoder(), store=store).run()
+    job(source, tmp_path / "whole").run()
+    small, whole = (np.load(tmp_path / name / "inputs.npy", mmap_mode="r") for name in ("small", "whole"))
+    assert (small.dtype, small.nbytes * {"float16": 2, "int8": 4}[store]) == (np.dtype(store), whole.nbytes)
+    found, expected = (load_data(str(tmp_path / name)) for name in ("small", "whole"))
+    torch.testing.assert_close(found.train.inputs[:], expected.train.inputs[:], atol=0.005, rtol=0)
+    assert found.train.inputs.dtype == torch.float32
+
+
+def test_a_full_disk_is_said_in_words_and_the_job_goes_on(tmp_path, monkeypatch) -> None:
+    import errno
+
+    from energy_flow.data import text_store
+
+    source = write_jsonl(tmp_path / "pairs.jsonl")
+    write, calls = text_store._write_at, []
+
+    def full(path, offset, values):
+        calls.append(path)
+        if len(calls) > 4:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, offset, values)
+
+    monkeypatch.setattr(text_store, "_write_at", full)
+    with pytest.raises(ValueError, match="disk full: .*set .*make room and run the same command again"):
+        job(source, tmp_path / "set").run()
+    monkeypatch.setattr(text_store, "_write_at", write)
+    job(source, tmp_path / "set").run()
+    job(source, tmp_path / "whole" / "set").run()
+    assert checksums(tmp_path / "set") == checksums(tmp_path / "whole" / "set")
+
+
+def test_a_job_that_was_cut_while_reading_keeps_its_encoder(tmp_path, monkeypatch) -> None:
+    from energy_flow.data import first_pass
+
+    source = write_jsonl(tmp_path / "pairs.jsonl", PAIRS[:100])
+    monkeypatch.setattr(first_pass, "assign_splits", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        job(source, tmp_path / "set").run()
+    monkeypatch.undo()
+
+    class Other(ToyEncoder):
+        name = "other"
+
+    with pytest.raises(ValueError, match="holds another set: its input_encoder is 'toy', this one's 'other'"):
+        job(source, tmp_path / "set", Other()).run()
+    assert job(source, tmp_path / "set").run()["pairs"] == 100
+
+
+def test_vectors_may_have_texts_beside_them(tmp_path) -> None:
+    vectors = np.random.default_rng(0).normal(size=(60, 4)).round(4)
+    lines = [{"old": v.tolist(), "new": v[::-1].tolist(), "text": f"document {row}"} for row, v in enumerate(vectors)]
+    source = tmp_path / "store.jsonl"
+    source.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    candidates = tmp_path / "c.jsonl"
+    bank = [{"text": line["text"], "vector": line["new"]} for line in lines] + [
+        {"text": "more", "vector": [1, 2, 3, 4]}
+    ]
+    candidates.write_text("".join(json.dumps(one) + "\n" for one in bank))
+    rows = PairRows(source, "old", "new", target_text_column="text")
+    EmbedJob(rows, tmp_path / "set", ToyEncoder(), ToyEncoder(), candidates).run()
+    data = load_data(str(tmp_path / "set"))
+    assert data.bank is not None
+    assert (len(data.bank.texts), data.encoders, data.train.input_texts) == (61, None, ())
+    place = data.bank.texts.index(data.test.target_texts[0])
+    torch.testing.assert_close(data.bank.embeddings[place], data.test.targets[0])
+    with pytest.raises(ValueError, match=r"pairs.jsonl:1: input holds texts already, so target cannot be its text"):
+        list(PairRows(write_jsonl(tmp_path / "pairs.jsonl"), "input", "target", input_text_column="target"))
+    (tmp_path / "bare.txt").write_text("document 0\n")
+    with pytest.raises(ValueError, match="candidates are texts without vectors"):
+        EmbedJob(rows, tmp_path / "other", ToyEncoder(), ToyEncoder(), tmp_path / "bare.txt").run()
+
+
+def test_rows_that_share_a_vector_a_form_or_a_group_stay_together() -> None:
+    generator = np.random.default_rng(0)
+    vectors = generator.normal(size=(100, 4)).astype(np.float32)
+    rows = [PairRow(row, str(row), vectors[row % 100], vectors[row % 100][::-1]) for row in range(200)]
+    split = assign_splits(keys_of(rows))
+    assert (split[:100] == split[100:]).all()
+    assert set(split) == {0, 1, 2}
+    composed = [
+        PairRow(row, str(row), f"{row}", form + str(row % 50)) for row in range(100) for form in ("é", "e\u0301")
+    ]
+    split = assign_splits(keys_of(composed))
+    assert (split[::2] == split[1::2]).all()
+    grouped = [PairRow(row, str(row), f"a{row}", f"b{row}", group=f"document {row % 30}") for row in range(300)]
+    split = assign_splits(keys_of(grouped))
+    assert all(len(set(split[document::30])) == 1 for document in range(30))
+    with pytest.raises(ValueError, match="in 1 set that cannot be divided"):
+        assign_splits(keys_of([PairRow(row, str(row), "one", f"b{row}") for row in range(30)]))
+
+
+def test_splits_that_the_source_says_are_kept_and_the_others_come_from_its_training() -> None:
+    rows = [PairRow(row, str(row), f"a{row}", f"b{row}", split=2 if row < 20 else 0) for row in range(400)]
+    split = assign_splits(keys_of(rows))
+    assert (split[:20] == 2).all()
+    assert not (split[20:] == 2).any()
+    assert 10 < (split == 1).sum() < 80
+
+
+def test_a_set_that_grows_keeps_its_splits(tmp_path) -> None:
+    source = write_jsonl(tmp_path / "pairs.jsonl", [(f"definition number {row}", f"word{row}") for row in range(300)])
+    job(source, tmp_path / "old").run()
+    old = np.load(tmp_path / "old" / "split.npy")
+    train, test = int((old == 0).argmax()), int((old == 2).argmax())
+    with source.open("a") as file:
+        for row in range(300, 600):
+            file.write(json.dumps({"input": f"definition number {row}", "target": f"word{row}"}) + "\n")
+        for given, wanted in ((train, test), (test, test), (train, 700)):  # the first joins what is apart
+            file.write(json.dumps({"input": f"definition number {given}", "target": f"word{wanted}"}) + "\n")
+    rows = PairRows(source, "input", "target")
+    EmbedJob(rows, tmp_path / "new", ToyEncoder(), ToyEncoder(), splits_from=tmp_path / "old").run()
+    new = np.load(tmp_path / "new" / "split.npy")
+    assert (new[:300] == old).all()
+    assert new[600:].tolist() == [3, 2, 0]
+    job(source, tmp_path / "free").run()
+    assert (np.load(tmp_path / "free" / "split.npy")[:300] == old).mean() > 0.95

@@ -202,7 +202,7 @@ class EmbedJob:
 
     def _texts(self, key: str) -> EmbeddedTexts:
         work = self.folder / WORK
-        return EmbeddedTexts(work / f"{key}.jsonl", work / f"{key}.f32", self.rows.skip_bad)
+        return EmbeddedTexts(work / f"{key}.jsonl", work / f"{key}.f32")
 
     def _put_together(self, state: dict[str, Any]) -> dict[str, Any]:
         """Write the matrices, and say what they are."""
@@ -276,7 +276,7 @@ def _same_weights(side: str, encoder: Encoder, found: dict[str, Any]) -> dict[st
     wanted = card_of(encoder)
     if wanted.get("fingerprint") and wanted["fingerprint"] == found[card].get("fingerprint"):
         return {name: found[name], card: wanted | {"model": found[card]["model"]}}
-    return {card: wanted, name: name_of(encoder)}
+    return {name: name_of(encoder), card: wanted}
 
 
 def _difference(key: str, is_there: Any, is_asked: Any) -> tuple[str, Any, Any]:

@@ -107,18 +107,18 @@ def load_pair_folder(folder: Path, in_memory: int = IN_MEMORY) -> PairData:
         _load_candidates(folder, in_memory) if CANDIDATES in manifest["sha256"] else _bank(texts[1], targets, manifest)
     )
     cards = encoder_cards(manifest)
-    encoders = None if cards is None else (manifest["input_encoder"], manifest["target_encoder"])
+    encoders = None if len(cards) < 2 else (manifest["input_encoder"], manifest["target_encoder"])
     made = {"task": manifest.get("task"), "options": manifest.get("options", {})}
     return PairData(manifest["name"], *parts, bank=bank, encoders=encoders, encoder_cards=cards, **made)
 
 
-def encoder_cards(manifest: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """What decides the bits of the encoders of both sides; None where one was not embedded here."""
-    sides = ("input", "target")
-    if not all(manifest.get(f"{side}_embedded", manifest.get(f"{side}_texts")) for side in sides):
-        return None
-    given, wanted = (manifest.get(f"{side}_encoder_card", {"model": manifest[f"{side}_encoder"]}) for side in sides)
-    return given, wanted
+def encoder_cards(manifest: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What decides the bits of the encoder of each side that was embedded here from texts."""
+    return {
+        side: manifest.get(f"{side}_encoder_card", {"model": manifest[f"{side}_encoder"]})
+        for side in ("input", "target")
+        if manifest.get(f"{side}_embedded", manifest.get(f"{side}_texts"))
+    }
 
 
 def read_keys(folder: Path) -> tuple[SplitKeys, np.ndarray]:

@@ -142,15 +142,13 @@ class EmbeddedTexts:
     Args:
         texts: what `TextCollector` wrote.
         rows: the file of their rows, (U, E) float32; beside it one byte of flags a text.
-        leave_out: go on where the encoder knows nothing of a text; its row is zeros.
 
     Attributes:
         unknown: the first texts that the encoder knows nothing of, with file and line.
     """
 
-    def __init__(self, texts: Path, rows: Path, leave_out: bool = False) -> None:
+    def __init__(self, texts: Path, rows: Path) -> None:
         self._texts, self.rows, self.flags = texts, rows, rows.with_suffix(".flags")
-        self._leave_out = leave_out
         self.unknown: list[str] = []
 
     def embed(self, encoder: Encoder, done: int, saved: Callable[[int, int], None]) -> None:
@@ -162,8 +160,7 @@ class EmbeddedTexts:
             saved: told after every block that is on the disk: texts done, and the width of a row.
 
         Raises:
-            ValueError: the encoder fails on a text, gives rows of another shape, or knows nothing of a text and those
-                are not left out.
+            ValueError: the encoder fails on a text, or gives rows of another shape.
         """
         with self._texts.open(encoding="utf-8") as lines:
             for block in _blocks(islice(lines, done, None)):
@@ -171,11 +168,6 @@ class EmbeddedTexts:
                 rows = embedded(encoder, texts, where)
                 unknown = np.asarray(~np.isfinite(rows).all(axis=1) | ~rows.any(axis=1))
                 shown = [f"{where[place]}: {cut_short(texts[place])}" for place in np.flatnonzero(unknown)[:SHOWN]]
-                if shown and not self._leave_out:
-                    raise ValueError(
-                        f"{shown[0]}: the encoder {name_of(encoder)} knows nothing of this text: no direction; "
-                        "give another encoder, or leave such rows out with --skip-bad"
-                    )
                 self.unknown += shown
                 _write_at(self.rows, done * rows.shape[1] * 4, np.where(unknown.reshape(-1, 1), 0, rows))
                 _write_at(self.flags, done, _cut_flags(encoder, texts) + unknown.astype(np.uint8) * UNKNOWN)

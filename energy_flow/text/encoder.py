@@ -9,7 +9,7 @@ import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -20,7 +20,12 @@ from .encoders import ENCODER_KINDS, Backend
 from .encoders.backend import FUNCTION, reason_of, split_model
 from .encoders.function import Embedding, FunctionModel
 
-__all__ = ["OFFLINE_MODEL", "EncoderFailedError", "TextEncoder", "open_encoder"]
+if TYPE_CHECKING:
+    from ..data import PairData
+
+__all__ = ["OFFLINE_MODEL", "EncoderFailedError", "Side", "TextEncoder", "encoder_of", "encoders_of", "open_encoder"]
+
+Side = Literal["input", "target"]
 
 
 class EncoderFailedError(ValueError):
@@ -177,3 +182,31 @@ def open_encoder(card: Mapping[str, Any], device: str = "cpu", model: str | None
             "the set again"
         )
     return encoder
+
+
+def encoder_of(data: PairData, side: Side, device: str = "cpu", model: str | None = None) -> TextEncoder | None:
+    """The encoder of one side of a set, its weights checked; None where its texts were not embedded here.
+
+    Args:
+        data: the set.
+        side: `input`, or `target`, as which the bank is embedded too.
+        device: where it runs.
+        model: where the model is now, if it was moved.
+
+    Raises:
+        ValueError: as `open_encoder`.
+    """
+    card = data.encoder_cards.get(side)
+    if card is None and data.encoders is not None:
+        card = {"model": data.encoders[0 if side == "input" else 1]}
+    return None if card is None else open_encoder(card, device, model)
+
+
+def encoders_of(data: PairData, device: str = "cpu") -> tuple[TextEncoder, TextEncoder] | None:
+    """The encoders of inputs and targets of a set, as `encoder_of`; None where one side has none.
+
+    Raises:
+        ValueError: as `open_encoder`.
+    """
+    given, wanted = encoder_of(data, "input", device), encoder_of(data, "target", device)
+    return None if given is None or wanted is None else (given, wanted)
