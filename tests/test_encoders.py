@@ -90,7 +90,8 @@ def test_weights_that_were_swapped_are_refused(static, pairs, tmp_path, capsys) 
     (tmp_path / "set" / "manifest.json").rename(tmp_path / "set" / "job.json")  # as if it had not ended
     shutil.rmtree(tmp_path / "model")
     shutil.copytree(static / "b", tmp_path / "model")
-    assert "holds another set: its input encoder's fingerprint is 'files" in refused(capsys, pairs, tmp_path / "set", tmp_path / "model")
+    line = refused(capsys, pairs, tmp_path / "set", tmp_path / "model")
+    assert "holds another set: its input encoder's fingerprint is 'files" in line
     (tmp_path / "set" / "job.json").rename(tmp_path / "set" / "manifest.json")
     with pytest.raises(ValueError, match="its weights differ from those that embedded the set"):
         encoders_of(load_data(str(tmp_path / "set")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from array import array
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,15 +45,14 @@ class FirstPass:
         for key in dict.fromkeys(self.stores.values()):
             self.texts[key] = TextCollector(work / f"{key}.jsonl")
         self.vectors = {name: GrowingMatrix(work / name) for name in (INPUTS, TARGETS, CANDIDATES)}
-        try:
+        with ExitStack() as files:  # closes all of them, though a full disk may refuse one
+            for file in (*self.vectors.values(), *self.texts.values()):
+                files.callback(file.close)
             candidates = self._read_candidates()
             known = {one.text for one in candidates} if candidates else None
             replace_file(job.folder / ROWS, lambda path: self._read_rows(path, known))
             for one in (*self.texts.values(), *self.vectors.values()):
                 one.finish()
-        finally:
-            for file in (*self.vectors.values(), *self.texts.values()):
-                file.close()
         self._write_splits()
         matrices = {}
         sides = {INPUTS: "input", TARGETS: "target"} | ({CANDIDATES: "candidates"} if candidates else {})

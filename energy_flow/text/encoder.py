@@ -99,7 +99,7 @@ class TextEncoder:
         Raises:
             ValueError: it could not be loaded, or gives fewer numbers than are asked for.
         """
-        self(["a"])
+        self(["a word"])
 
     def is_cut(self, texts: Sequence[str]) -> list[bool] | None:
         """Which of the texts are longer than what the model reads; None where that is not known."""
