@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -271,3 +274,26 @@ def test_a_file_that_may_not_grow_is_a_full_disk(static, tmp_path, capsys) -> No
         embed(source, tmp_path / "whole" / folder, static / "a")
         whole = read_manifest(tmp_path / "whole" / folder)
         assert read_manifest(tmp_path / folder)["sha256"] == whole["sha256"]
+
+
+@pytest.mark.slow
+def test_a_job_that_is_killed_anywhere_ends_with_the_same_bits(static, tmp_path) -> None:
+    source = tmp_path / "pairs.jsonl"
+    rows = ({"input": f"thing {row % 90_000}", "target": f"word{row % 3000}"} for row in range(100_000))
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    command = ["data", "embed", str(source), str(tmp_path / "cut"), "--encoder", str(static / "a"), "--device", "cpu"]
+    code = f"from energy_flow.cli import main; main({command!r})"
+    waits, kills = random.Random(0), 0
+    while True:
+        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        try:
+            printed, _ = process.communicate(timeout=waits.uniform(5, 16))
+            assert process.returncode == 0, printed
+            break
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            kills += 1
+    assert kills > 0
+    embed(source, tmp_path / "whole", static / "a")
+    assert read_manifest(tmp_path / "cut")["sha256"] == read_manifest(tmp_path / "whole")["sha256"]

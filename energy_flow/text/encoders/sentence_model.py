@@ -32,11 +32,11 @@ class SentenceModel:
     def __init__(self, source: str, settings: EncoderSettings, device: str) -> None:
         folder = _offline_folder() if source == OFFLINE_MODEL else local_folder(source)
         name, _, revision = (source, "", "") if folder is not None else source.partition("@")
-        self._model = _load(source, str(folder or name), revision or None, device, settings.trust_remote_code)
+        self.model = _load(source, str(folder or name), revision or None, device, settings.trust_remote_code)
         self.fingerprint: str | None
         self.name, self.fingerprint = self._identity(source, folder, name, revision or None)
-        self._tokenizer = fast_tokenizer(getattr(self._model, "tokenizer", None))
-        self._static = self._tokenizer is getattr(self._model, "tokenizer", None) is not None
+        self._tokenizer = fast_tokenizer(getattr(self.model, "tokenizer", None))
+        self._static = self._tokenizer is getattr(self.model, "tokenizer", None) is not None
         self.batch = STATIC_BATCH if self._static else TRANSFORMER_BATCH
         self.limit = self._set_limit(source, settings.max_tokens)
         self._counter = None
@@ -45,9 +45,9 @@ class SentenceModel:
 
     def prompt_text(self, prompt: str | None) -> str:
         """What is put before a text under this prompt."""
-        prompts = self._model.prompts
+        prompts = self.model.prompts
         if prompt is None:
-            return prompts.get(self._model.default_prompt_name or "") or ""
+            return prompts.get(self.model.default_prompt_name or "") or ""
         if prompt == "query":
             return prompts.get("query") or ""
         if prompt == "document":
@@ -62,12 +62,12 @@ class SentenceModel:
 
     def unused_prompts(self) -> list[str]:
         """Names of prompts that are texts, where the model uses none by itself."""
-        return [] if self._model.default_prompt_name else [name for name, text in self._model.prompts.items() if text]
+        return [] if self.model.default_prompt_name else [name for name, text in self.model.prompts.items() if text]
 
     def embed(self, texts: Sequence[str], prompt: str | None) -> Tensor:
         """(len(texts), width)."""
-        encode: Any = {"query": self._model.encode_query, "document": self._model.encode_document}.get(
-            prompt or "", self._model.encode
+        encode: Any = {"query": self.model.encode_query, "document": self.model.encode_document}.get(
+            prompt or "", self.model.encode
         )
         options: dict[str, Any] = {}
         if prompt is not None and prompt not in ("query", "document"):
@@ -88,11 +88,11 @@ class SentenceModel:
         if folder is not None:
             return str(folder), folder_fingerprint(folder)
         commit = _commit(name, revision)
-        return (name, weights_fingerprint(self._model)) if commit is None else (f"{name}@{commit}", f"commit {commit}")
+        return (name, weights_fingerprint(self.model)) if commit is None else (f"{name}@{commit}", f"commit {commit}")
 
     def _set_limit(self, source: str, asked: int | None) -> int | None:
         """Read at most `asked` tokens, or what the model can; returned is what holds."""
-        places = _places(self._model)
+        places = _places(self.model)
         if asked is not None and places is not None and asked > places:
             raise ValueError(f"encoder {source}: max_tokens = {asked}; the model has places for {places}; give less")
         if self._static:
@@ -100,7 +100,7 @@ class SentenceModel:
             if asked is not None:
                 self._tokenizer.enable_truncation(asked)
             return None if self._tokenizer.truncation is None else self._tokenizer.truncation["max_length"]
-        found = getattr(self._model, "max_seq_length", None)
+        found = getattr(self.model, "max_seq_length", None)
         known = [value for value in (found, places) if value is not None and value < 1e9 and math.isfinite(value)]
         limit = asked if asked is not None else int(min(known)) if known else None
         if limit is not None and limit != found:
@@ -112,7 +112,7 @@ class SentenceModel:
         if limit <= added:
             raise ValueError(f"encoder {source}: max_tokens = {limit}; {added} are the model's own; give more")
         try:
-            self._model.max_seq_length = limit
+            self.model.max_seq_length = limit
         except AttributeError as error:
             raise ValueError(f"encoder {source}: its window cannot be set; leave --max-tokens out") from error
 
