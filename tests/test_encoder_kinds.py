@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import random
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -276,24 +276,30 @@ def test_a_file_that_may_not_grow_is_a_full_disk(static, tmp_path, capsys) -> No
         assert read_manifest(tmp_path / folder)["sha256"] == whole["sha256"]
 
 
+def place_of_job(folder: Path) -> str:
+    """Where a job is: reading, embedding with the number of texts that are done, or writing matrices."""
+    if (folder / "inputs.npy").exists():
+        return "writing"
+    state = json.loads((folder / "job.json").read_text()) if (folder / "job.json").exists() else {}
+    done = sum(store["done"] for store in state.get("stores", {}).values())
+    return f"embedding {done // 20_000}" if done else "reading" if (folder / "unfinished").exists() else "nowhere"
+
+
 @pytest.mark.slow
 def test_a_job_that_is_killed_anywhere_ends_with_the_same_bits(static, tmp_path) -> None:
-    source = tmp_path / "pairs.jsonl"
+    source, folder = tmp_path / "pairs.jsonl", tmp_path / "cut"
     rows = ({"input": f"thing {row % 90_000}", "target": f"word{row % 3000}"} for row in range(100_000))
     source.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    command = ["data", "embed", str(source), str(tmp_path / "cut"), "--encoder", str(static / "a"), "--device", "cpu"]
+    command = ["data", "embed", str(source), str(folder), "--encoder", str(static / "a"), "--device", "cpu"]
     code = f"from energy_flow.cli import main; main({command!r})"
-    waits, kills = random.Random(0), 0
-    while True:
-        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        try:
-            printed, _ = process.communicate(timeout=waits.uniform(5, 16))
-            assert process.returncode == 0, printed
-            break
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-            kills += 1
-    assert kills > 0
+    for place in ("reading", "embedding 0", "embedding 1", "embedding 3", "writing"):
+        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        while place_of_job(folder) != place:
+            assert process.poll() is None, (place, process.stderr and process.stderr.read())
+            time.sleep(0.002)
+        process.kill()
+        process.communicate()
+    assert not (folder / "manifest.json").exists()
+    embed(source, folder, static / "a")
     embed(source, tmp_path / "whole", static / "a")
-    assert read_manifest(tmp_path / "cut")["sha256"] == read_manifest(tmp_path / "whole")["sha256"]
+    assert read_manifest(folder)["sha256"] == read_manifest(tmp_path / "whole")["sha256"]

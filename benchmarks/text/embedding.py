@@ -3,7 +3,7 @@
 Definitions, the words they define and a bank of those words, as in a reverse dictionary: most words stand there twice
 or more. `data embed` reads them from a file and writes a set; beside it `SentenceTransformer.encode` gets the same
 texts in three calls, and then every different text only once, all sorted together: the least work there is. Turns
-alternate. For the second table the words of the shipped set are written as float16 and as int8, and the ten nearest of
+alternate; processor seconds, as other work on a machine delays one or the other. For the second table the words of the shipped set are written as float16 and as int8, and the ten nearest of
 every test definition are compared with those in float32.
 
     python -m benchmarks.text.embedding [--pairs 600] [--repeats 3] [--model FOLDER]
@@ -32,7 +32,7 @@ from energy_flow.text import NearestTexts, TextEncoder
 from energy_flow.text.encoder_settings import OFFLINE_MODEL
 from energy_flow.text.encoders.sentence_model import TRANSFORMER_BATCH
 
-COLUMNS = ("what", "texts", "different", "seconds", "min-max", "times as long as data embed")
+COLUMNS = ("what", "texts", "different", "processor seconds", "min-max", "times as long as data embed")
 STORES = ("store", "MiB on the disk", "largest difference of a number", "recall@10 of float32's")
 NEAREST = 10
 
@@ -55,9 +55,9 @@ def embed(folder: Path, encoder: TextEncoder) -> None:
 
 
 def timed(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
+    started = time.process_time()
     work()
-    return time.perf_counter() - started
+    return time.process_time() - started
 
 
 def speed(folder: Path, model: str, sides: tuple[list[str], ...], repeats: int) -> list[list[object]]:

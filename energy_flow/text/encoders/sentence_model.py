@@ -119,7 +119,10 @@ class SentenceModel:
 
 def _load(source: str, place: str, revision: str | None, device: str, trust: bool) -> SentenceTransformer:
     from sentence_transformers import SentenceTransformer  # takes seconds to import
+    from transformers.utils import logging
 
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # weights are loaded in a moment, and errors are to be one line
     try:
         return SentenceTransformer(place, device=device, revision=revision, trust_remote_code=trust)
     except Exception as error:  # the library raises what its many backends raise
@@ -127,6 +130,9 @@ def _load(source: str, place: str, revision: str | None, device: str, trust: boo
             f"encoder {source}: could not be loaded ({reason_of(error)}); give the folder of a sentence-transformers "
             "model, or a name on the hub that is in its cache or can be fetched"
         ) from error
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _commit(name: str, revision: str | None) -> str | None:
