@@ -3,8 +3,9 @@
 Definitions, the words they define and a bank of those words, as in a reverse dictionary: most words stand there twice
 or more. `data embed` reads them from a file and writes a set; beside it `SentenceTransformer.encode` gets the same
 texts in three calls, and then every different text only once, all sorted together: the least work there is. Turns
-alternate; processor seconds, as other work on a machine delays one or the other. For the second table the words of the shipped set are written as float16 and as int8, and the ten nearest of
-every test definition are compared with those in float32.
+alternate, and processor seconds are taken, since other work on the machine delays one or the other. For the second
+table the words of the shipped set are written as float16 and as int8, and the ten nearest of every test definition are
+compared with those in float32.
 
     python -m benchmarks.text.embedding [--pairs 600] [--repeats 3] [--model FOLDER]
 """
