@@ -420,7 +420,7 @@ def test_a_full_disk_is_said_in_words_and_the_job_goes_on(tmp_path, monkeypatch)
         write(path, offset, values)
 
     monkeypatch.setattr(text_store, "_write_at", full)
-    with pytest.raises(ValueError, match="set: the disk is full .*make room and run the same command again"):
+    with pytest.raises(ValueError, match="disk full: .*set .*make room and run the same command again"):
         job(source, tmp_path / "set").run()
     monkeypatch.setattr(text_store, "_write_at", write)
     job(source, tmp_path / "set").run()
@@ -429,10 +429,10 @@ def test_a_full_disk_is_said_in_words_and_the_job_goes_on(tmp_path, monkeypatch)
 
 
 def test_a_job_that_was_cut_while_reading_keeps_its_encoder(tmp_path, monkeypatch) -> None:
-    from energy_flow.data import embedding
+    from energy_flow.data import first_pass
 
     source = write_jsonl(tmp_path / "pairs.jsonl", PAIRS[:100])
-    monkeypatch.setattr(embedding, "assign_splits", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(first_pass, "assign_splits", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         job(source, tmp_path / "set").run()
     monkeypatch.undo()

@@ -14,7 +14,7 @@ ALLOWED = {
     "config": set(),
     "utils": set(),
     "data": {"config", "utils"},
-    "text": {"utils", "data"},
+    "text": {"config", "utils", "data"},
     "distributed": {"utils"},
     "viz": {"config", "core"},
     "core": {"config"},

@@ -251,7 +251,7 @@ def test_a_taken_column_is_named(place, capsys) -> None:
 @pytest.fixture
 def toy_encoder(monkeypatch) -> None:
     monkeypatch.setattr(predict_module, "TextEncoder", lambda *name: ToyEncoder())
-    monkeypatch.setattr(predict_module, "encoders_of", lambda data: (ToyEncoder(), ToyEncoder()))
+    monkeypatch.setattr(predict_module, "encoder_of", lambda data, side: ToyEncoder())
 
 
 def test_texts_of_a_file_and_of_the_standard_input(place, toy_encoder, monkeypatch, capsys) -> None:

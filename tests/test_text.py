@@ -115,7 +115,7 @@ def test_encoder_says_how_to_install_what_is_missing(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"pip install 'energy-flow\[text\]'"):
-        TextEncoder()
+        TextEncoder().prepare()
 
 
 @pytest.mark.parametrize("broken", [0.0, torch.nan])

@@ -9,6 +9,7 @@ import tyro
 
 from ..data.shipped import build_shipped
 from ..text import TextEncoder
+from ..text.encoder_settings import OFFLINE_MODEL
 from .report import WORDNET, console
 
 
@@ -24,4 +25,4 @@ class BuildShipped:
     def __call__(self) -> None:
         """Build and print the card."""
         encoder = TextEncoder()
-        console.print_json(data=build_shipped(self.wordnet, self.output, encoder, encoder.name))
+        console.print_json(data=build_shipped(self.wordnet, self.output, encoder, OFFLINE_MODEL))

@@ -41,19 +41,20 @@ class EncoderOptions:
 
     encoder: str = OFFLINE_MODEL
     """for the inputs: a sentence-transformers name or folder (the default needs no network), model2vec:NAME,
-    fastembed:NAME, or MODULE:FUNCTION from texts to rows"""
+    fastembed:NAME, either with a folder too, or MODULE:FUNCTION from texts to rows"""
     target_encoder: str | None = None
     """another one for the targets"""
     input_prompt: str | None = None
-    """what stands before every input: a prompt of the model by its name, such as query, or the words themselves"""
+    """what stands before every input: a prompt of the model by its name, such as query, or the words themselves, which
+    have a space or a colon; by default what the model does by itself"""
     target_prompt: str | None = None
     """what stands before every target and candidate, such as document"""
     truncate_dim: int | None = None
     """take so many numbers of each vector alone"""
     max_tokens: int | None = None
     """cut texts behind so many tokens; by default the model's own limit"""
-    encoder_batch: int = 64
-    """texts that are encoded at once"""
+    encoder_batch: int | None = None
+    """texts that go through the model together; by default what suits its kind, 64 for transformers"""
     normalise: bool = True
     """bring vectors of texts to unit length"""
     trust_remote_code: bool = False
@@ -61,7 +62,7 @@ class EncoderOptions:
 
     def both(self, device: str) -> tuple[TextEncoder, TextEncoder]:
         """The encoders of inputs and targets."""
-        if self.encoder_batch < 1:
+        if self.encoder_batch is not None and self.encoder_batch < 1:
             raise ValueError(f"--encoder-batch {self.encoder_batch}; give at least 1")
         more = {name: getattr(self, name) for name in ("truncate_dim", "max_tokens", "normalise", "trust_remote_code")}
         given = EncoderSettings(self.encoder, self.input_prompt, **more)
@@ -122,18 +123,25 @@ class Embed:
             self.reading,
         )
         columns = (TextColumn("embedding"), BarColumn(), MofNCompleteColumn(), RateColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=console) as bar:
-            task = bar.add_task("embedding", total=None)
+        bar = Progress(*columns, console=console)
+        task = bar.add_task("embedding", total=None)
 
-            def show(done: int, total: int) -> None:
-                bar.update(task, completed=done, total=total)
+        def show(done: int, total: int) -> None:
+            bar.start()
+            bar.update(task, completed=done, total=total)
 
-            given, wanted = self.encoding.both(device)
-            more = {"store": self.store, "splits_from": self.splits_from}
-            job = EmbedJob(rows, self.output, given, wanted, self.candidates, self.held_out, show, **more)
-            manifest = job.run()
+        given, wanted = self.encoding.both(device)
+        more = {"store": self.store, "splits_from": self.splits_from}
+        try:
+            manifest = EmbedJob(rows, self.output, given, wanted, self.candidates, self.held_out, show, **more).run()
+        finally:
+            if bar.live.is_started:
+                bar.stop()
         for bad in rows.skipped:
             _say(f"skipped {bad}")
+        for side, encoder in (("input", given), ("target", wanted)):
+            if manifest.get(f"{side}_embedded") and (names := encoder.unused_prompts):
+                _say(f"the encoder has the prompts {', '.join(names)}; {side}s have none: --{side}-prompt NAME")
         for name, count in manifest.get("cut", {}).items():
             if count:
                 _say(f"{count} texts of {name} are longer than what the encoder reads; their ends were not read")

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..data.files import text_of
 from ..data.files.opening import lines_of
-from ..data.text_store import Encoder, card_of
+from ..data.text_store import Encoder, card_of, name_of
 from ..data.vector_tables import Table
 
 STDIN = "-"
@@ -38,7 +38,7 @@ class TextRows:
     column = ""
 
     def __init__(self, texts: Sequence[str], encoder: Encoder) -> None:
-        self.texts, self._encoder, self.name = texts, encoder, f"the encoder {encoder.name}"
+        self.texts, self._encoder, self.name = texts, encoder, f"the encoder {name_of(encoder)}"
         self.rows, self.width = len(texts), encoder(texts[:1]).shape[1]
         self.columns = dict.fromkeys([TEXT])
 

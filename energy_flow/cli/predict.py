@@ -16,7 +16,7 @@ from ..data.sources import SHIPPED
 from ..data.vector_files import VectorSource, check_output, open_vectors
 from ..data.vector_output import UnfinishedRows, finish, note_of
 from ..data.vector_tables import OUTPUT
-from ..text import TextEncoder, encoders_of, open_encoder
+from ..text import TextEncoder, encoder_of
 from ..text.nearest_rows import has_direction
 from ..training.batches import box_of
 from ..training.metrics import HIT_NOTHING
@@ -160,10 +160,9 @@ class Predict:
     def _encoder(self, data: PairData | None) -> TextEncoder:
         """What embeds texts: with --data, whatever embedded the inputs of that set, and no other weights."""
         if self.encoder is not None:
-            own = self.data is not None and data is not None and data.encoder_cards
-            return open_encoder(own[0], model=self.encoder) if own else TextEncoder(self.encoder)
-        encoders = None if data is None else encoders_of(data)
-        return encoders[0] if encoders else TextEncoder()
+            own = None if self.data is None or data is None else encoder_of(data, "input", model=self.encoder)
+            return own or TextEncoder(self.encoder)
+        return (None if data is None else encoder_of(data, "input")) or TextEncoder()
 
     def _require_free_column(self, given: VectorSource) -> None:
         if self.output_column in given.columns and self.output_column != given.column:

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
-from array import array
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from ..utils.files import replace_file, sha256_of
-from .files import Cell
+from ..utils.files import replace_file, sha256_of, sync_file
+from .first_pass import WORK, FirstPass
 from .pair_folder import (
     CANDIDATE_TEXTS,
     CANDIDATES,
@@ -28,17 +29,16 @@ from .pair_folder import (
     ROWS,
     SPLIT,
     TARGETS,
-    read_keys,
     read_manifest,
     write_json,
 )
-from .splitting import HELD_OUT, LEFT_OUT, KnownSplits, SplitKeys, assign_splits
+from .splitting import HELD_OUT, LEFT_OUT
 from .stored_rows import CHUNK
-from .storing import DTYPES, write_matrix
-from .text_rows import Candidate, PairRow, PairRows, read_candidates
-from .text_store import CUT, UNKNOWN, EmbeddedTexts, Encoder, TextCollector, card_of
+from .storing import DTYPES, chunks_of, save_array, write_matrix
+from .text_rows import PairRows
+from .text_store import CUT, UNKNOWN, UNSURE, EmbeddedTexts, Encoder, card_of, name_of
 
-JOB, WORK = "job.json", "unfinished"
+JOB = "job.json"
 NAMED = 10  # texts that an encoder knows nothing of, in the manifest
 FORMAT = 2  # of a job: 1 embedded every row of a column by itself
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -90,8 +90,8 @@ class EmbedJob:
             if error.errno not in FULL:
                 raise
             raise ValueError(
-                f"{self.folder}: the disk is full ({error.strerror}); make room and run the same command again: it "
-                "goes on where it stopped"
+                f"disk full: {self.folder} ({error.strerror}); make room and run the same command again: it goes on "
+                "where it stopped"
             ) from error
 
     def _run(self) -> dict[str, Any]:
@@ -130,16 +130,16 @@ class EmbedJob:
         wanted = self._describe()
         for side, encoder in (("input", self.input_encoder), ("target", self.target_encoder)):
             if found.get(f"{side}_embedded", found.get(f"{side}_texts")):
-                wanted |= {f"{side}_encoder": encoder.name}
-                if f"{side}_encoder_card" in found:
-                    wanted |= {f"{side}_encoder_card": card_of(encoder)}
+                wanted |= _same_weights(side, encoder, found)
         if found.get("format") == 1:  # of a set that is finished, by an earlier version
             wanted = {key: value for key, value in wanted.items() if key in found and key != "format"}
         for key, value in wanted.items():
             if found.get(key) != value:
+                name, is_there, is_asked = _difference(key, found.get(key), value)
+                weights = "the encoder of then, or " if name.endswith("fingerprint") else ""
                 raise ValueError(
-                    f"{self.folder} holds another set: its {key} is {found.get(key)!r}, this one's {value!r}; "
-                    "give another folder"
+                    f"{self.folder} holds another set: its {name} is {is_there!r}, this one's {is_asked!r}; "
+                    f"give {weights}another folder"
                 )
 
     def _open(self) -> dict[str, Any]:
@@ -165,7 +165,7 @@ class EmbedJob:
             left.unlink()
         (self.folder / WORK).mkdir()
         cards = {side: state.get(f"{side}_encoder_card") for side in ("input", "target")}
-        state = state | _Reading(self, cards).run()
+        state = state | FirstPass(self, cards).run()
         write_json(self.folder / JOB, state)
         return state
 
@@ -180,15 +180,15 @@ class EmbedJob:
             ("target", first.wanted, self.target_encoder),
         ):
             embedded = isinstance(cell, str)
-            found |= {f"{side}_embedded": embedded, f"{side}_encoder": encoder.name if embedded else None}
             if embedded:
                 getattr(encoder, "prepare", lambda: None)()
+            found |= {f"{side}_embedded": embedded, f"{side}_encoder": name_of(encoder) if embedded else None}
+            if embedded:
                 found[f"{side}_encoder_card"] = card_of(encoder)
         return found
 
     def _embed(self, key: str, store: dict[str, Any], state: dict[str, Any]) -> None:
         total = sum(one["texts"] for one in state["stores"].values())
-
         texts, before = self._texts(key), state["unknown"]
 
         def saved(done: int, width: int) -> None:
@@ -202,203 +202,92 @@ class EmbedJob:
             texts.embed(encoder, store["done"], saved)
 
     def _texts(self, key: str) -> EmbeddedTexts:
-        return EmbeddedTexts(self.folder / WORK / f"{key}.jsonl", self.folder / WORK / f"{key}.f32")
+        work = self.folder / WORK
+        return EmbeddedTexts(work / f"{key}.jsonl", work / f"{key}.f32")
 
     def _put_together(self, state: dict[str, Any]) -> dict[str, Any]:
         """Write the matrices, and say what they are."""
-        work, widths, cut, files = self.folder / WORK, {}, {}, [SPLIT, ROWS]
+        widths, cut, files = {}, {}, [SPLIT, ROWS]
         split = np.load(self.folder / SPLIT)
+        without_direction = {}
         for name, side in state["matrices"].items():
-            if side["store"] is None:
-                width, places = side["width"], None
+            store = None if side["store"] is None else state["stores"][side["store"]]
+            widths[name] = side["width"] if store is None else store["width"]
+            if store is None:
+                places, rows = None, side["rows"]
             else:
-                width, places = state["stores"][side["store"]]["width"], np.load(work / f"{name}.places.npy")
+                places = np.load(self.folder / WORK / f"{name}.places.npy")
                 flags = self._texts(side["store"]).flags_of(places)
-                cut[name] = int((flags & CUT > 0).sum())
+                cut[name] = None if (flags & UNSURE).any() else int((flags & CUT > 0).sum())
+                without_direction[name] = int((flags & UNKNOWN > 0).sum())
                 if name != CANDIDATES:
                     split[flags & UNKNOWN > 0] = LEFT_OUT
-
-            def chunks(name: str = name, side: Any = side, width: int = width, places: Any = places) -> Iterator[Any]:
-                if places is not None:
-                    return self._texts(side["store"]).chunks(places, width, CHUNK)
-                return _raw_chunks(work / f"{name}.f32", width)
-
-            files += write_matrix(self.folder / name, chunks, side["rows"], width, self.store)
-            widths[name] = width
+                elif without_direction[name]:
+                    places = places[flags & UNKNOWN == 0]
+                    self._keep_candidates(flags & UNKNOWN == 0)
+                rows = len(places)
+            if store is None and self.store == "float32":
+                self._move_vectors(name)
+                files.append(name)
+                continue
+            chunks = partial(self._chunks, name, side["store"], widths[name], places)
+            files += write_matrix(self.folder / name, chunks, rows, widths[name], self.store)
         if not (split != LEFT_OUT).any():
             raise ValueError(
                 f"{self.rows.source}: the encoder knows nothing of a text in any row, the first ones "
                 f"{'; '.join(state['unknown'])}; give another encoder"
             )
-        if int((split == LEFT_OUT).sum()) != int((np.load(self.folder / SPLIT) == LEFT_OUT).sum()):
-            replace_file(self.folder / SPLIT, lambda path: _save_array(path, split))
+        replace_file(self.folder / SPLIT, lambda path: save_array(path, split))
         files += [CANDIDATE_TEXTS] if CANDIDATES in state["matrices"] else []
         manifest = {key: value for key, value in state.items() if key not in ("stores", "matrices")}
         manifest |= {"widths": widths, "cut": cut, "left_out": int((split == LEFT_OUT).sum())}
+        manifest |= {"without_direction": without_direction}
         manifest["texts_embedded"] = sum(store["texts"] for store in state["stores"].values())
         return manifest | {"sha256": {name: sha256_of(self.folder / name) for name in files}}
 
+    def _move_vectors(self, name: str) -> None:
+        """Vectors that are kept as they came are in a file already; it is moved, unless that was done before a kill."""
+        if (self.folder / WORK / name).is_file():
+            sync_file(self.folder / WORK / name)
+            os.replace(self.folder / WORK / name, self.folder / name)
 
-@dataclass
-class _Reading:
-    """One pass through the source: vectors and texts to their files, and splits.
+    def _chunks(self, name: str, store: str | None, width: int, places: np.ndarray | None) -> Iterator[np.ndarray]:
+        """The rows of a matrix, some thousands at a time."""
+        if store is None or places is None:
+            return chunks_of(self.folder / WORK / name, CHUNK)
+        return self._texts(store).chunks(places, width, CHUNK)
 
-    Attributes:
-        job: what is read, and where to.
-        cards: of the encoders of both sides, where they are texts.
-    """
-
-    job: EmbedJob
-    cards: dict[str, dict[str, Any] | None]
-    keys: SplitKeys = field(default_factory=SplitKeys)
-    texts: dict[str, TextCollector] = field(default_factory=dict)
-    numbers: dict[str, array[int]] = field(default_factory=dict)
-    widths: dict[str, int] = field(default_factory=dict)
-
-    def run(self) -> dict[str, Any]:
-        """What the job's state begins with."""
-        job, work = self.job, self.job.folder / WORK
-        self.stores = self._share_stores()
-        for key in dict.fromkeys(self.stores.values()):
-            self.texts[key] = TextCollector(work / f"{key}.jsonl")
-        raw = {name: (work / f"{name}.f32").open("wb") for name in (INPUTS, TARGETS, CANDIDATES)}
-        try:
-            candidates = self._read_candidates(raw[CANDIDATES])
-            known = {one.text for one in candidates} if candidates else None
-            replace_file(job.folder / ROWS, lambda path: self._read_rows(path, raw, known))
-        finally:
-            for file in (*raw.values(), *(one for one in self.texts.values())):
-                file.close()
-        self._write_splits()
-        matrices = {}
-        sides = {INPUTS: "input", TARGETS: "target"} | ({CANDIDATES: "candidates"} if candidates else {})
-        for name, side in sides.items():
-            store = self.stores.get(side)
-            matrices[name] = {"store": store, "rows": self._rows_of(name), "width": self.widths.get(name)}
-            if store is not None:
-                places = self.texts[store].places(self.numbers[name])
-                replace_file(work / f"{name}.places.npy", lambda path, places=places: _save_array(path, places))
-        used = {side: self.stores.get(side) is not None for side in ("input", "target")}
-        state: dict[str, Any] = {"pairs": len(self.keys), "skipped": len(job.rows.skipped)}
-        state |= {"multi_line": job.rows.multi_line}
-        state |= {f"{side}_texts": used[side] or self._has_text_beside(side) for side in used}
-        state["unknown"] = []
-        state["normalised"] = {
-            name: used[side] and bool((self.cards[side] or {}).get("normalise", True))
-            for name, side in ((INPUTS, "input"), (TARGETS, "target"))
-        }
-        state["stores"] = {
-            key: {"sides": [side for side, own in self.stores.items() if own == key], "texts": len(one), "done": 0}
-            for key, one in self.texts.items()
-        }
-        return state | {"matrices": matrices}
-
-    def _share_stores(self) -> dict[str, str]:
-        """The store of the texts of every side; sides that are embedded alike share one."""
-        stores: dict[str, str] = {}
-        for side in ("input", "target"):
-            card = self.cards[side]
-            if card is not None:
-                same = next((other for other in stores if self.cards[other] == card), None)
-                stores[side] = stores[same] if same else f"texts-{side}"
-        return stores
-
-    def _read_candidates(self, raw: Any) -> list[Candidate]:
-        job = self.job
-        if job.candidates is None:
-            return []
-        found: list[Candidate] = []
-        for one in read_candidates(job.candidates, job.rows.options):
-            if one.vector is not None:
-                self.widths[CANDIDATES] = len(one.vector)
-                raw.write(one.vector.astype("<f4").tobytes())
-            elif "target" not in self.stores:
-                raise ValueError(
-                    f"{job.candidates}: candidates are texts without vectors, and the targets of {job.rows.source} are "
-                    "vectors, which no encoder made here; give candidates with text and vector"
-                )
-            else:
-                self.stores["candidates"] = self.stores["target"]
-                number = self.texts[self.stores["target"]].add(one.text, str(job.candidates))
-                self.numbers.setdefault(CANDIDATES, array("q")).append(number)
-            found.append(one._replace(vector=None))
-        replace_file(job.folder / CANDIDATE_TEXTS, lambda path: _write_candidates(path, found))
-        return found
-
-    def _read_rows(self, path: Path, raw: dict[str, Any], known: set[str] | None) -> None:
-        rows = self.job.rows
-        with path.open("w", encoding="utf-8", newline="\n") as file:
-            for row in rows:
-                where = f"{row.path}:{row.line}"
-                target = row.wanted if isinstance(row.wanted, str) else row.wanted_text
-                if known is not None and target is not None and target not in known:
-                    raise ValueError(
-                        f"{where}: the target {target!r} is not among the candidates of {self.job.candidates}; "
-                        "add it there"
-                    )
-                self._take(INPUTS, "input", row.given, where, raw[INPUTS])
-                self._take(TARGETS, "target", row.wanted, where, raw[TARGETS])
-                self.keys.add(row)
-                file.write(json.dumps(_texts_of(row)) + "\n")
-        candidates, targets = self.widths.get(CANDIDATES), self.widths.get(TARGETS)
-        if candidates is not None and targets is not None and candidates != targets:
-            raise ValueError(
-                f"{self.job.candidates}: vectors of width {candidates}, and the targets have {targets}; give one width"
+    def _keep_candidates(self, keep: np.ndarray) -> None:
+        """Leave out the candidates for which the encoder has no direction, unless they are gone already."""
+        lines = (self.folder / CANDIDATE_TEXTS).read_text(encoding="utf-8").splitlines(keepends=True)
+        if len(lines) == len(keep):
+            kept = "".join(line for line, stays in zip(lines, keep.tolist(), strict=True) if stays)
+            replace_file(
+                self.folder / CANDIDATE_TEXTS,
+                lambda path: path.write_text(kept, encoding="utf-8", newline="\n"),
             )
 
-    def _take(self, name: str, side: str, cell: Cell, where: str, raw: Any) -> None:
-        if isinstance(cell, str):
-            number = self.texts[self.stores[side]].add(cell, where)
-            self.numbers.setdefault(name, array("q")).append(number)
-        else:
-            self.widths[name] = len(cell)
-            raw.write(cell.astype("<f4").tobytes())
 
-    def _rows_of(self, name: str) -> int:
-        if name in self.numbers:
-            return len(self.numbers[name])
-        if name != CANDIDATES:
-            return len(self.keys)
-        size = (self.job.folder / WORK / f"{name}.f32").stat().st_size
-        return size // (4 * self.widths[name])
-
-    def _write_splits(self) -> None:
-        job = self.job
-        known = None
-        if job.splits_from is not None:
-            known = KnownSplits.of(*read_keys(job.splits_from))
-        split = assign_splits(self.keys, job.held_out, known)
-        replace_file(job.folder / SPLIT, lambda path: _save_array(path, split))
-
-    def _has_text_beside(self, side: str) -> bool:
-        name = self.job.rows.input_text_column if side == "input" else self.job.rows.target_text_column
-        return name is not None
+def _same_weights(side: str, encoder: Encoder, found: dict[str, Any]) -> dict[str, Any]:
+    """Name and card that a set is asked to have; where its model was moved, the same weights in the old place."""
+    name, card = f"{side}_encoder", f"{side}_encoder_card"
+    if card not in found:  # of an earlier version, which kept the name as it was given
+        same = Path(str(found.get(name))).name == Path(name_of(encoder)).name
+        return {name: found.get(name) if same else name_of(encoder)}
+    wanted = card_of(encoder)
+    if wanted.get("fingerprint") and wanted["fingerprint"] == found[card].get("fingerprint"):
+        return {name: found[name], card: wanted | {"model": found[card]["model"]}}
+    return {name: name_of(encoder), card: wanted}
 
 
-def _texts_of(row: PairRow) -> dict[str, str]:
-    given = row.given if isinstance(row.given, str) else row.given_text
-    wanted = row.wanted if isinstance(row.wanted, str) else row.wanted_text
-    texts = {"id": row.row_id, "input": given, "target": wanted, "group": row.group}
-    return {key: text for key, text in texts.items() if text is not None}
+def _difference(key: str, is_there: Any, is_asked: Any) -> tuple[str, Any, Any]:
+    """What differs, and how: of an encoder's card the first entry alone; its weights come before its name."""
+    if not isinstance(is_there, dict) or not isinstance(is_asked, dict):
+        return key, is_there, is_asked
+    differing = [one for one in is_there | is_asked if is_there.get(one) != is_asked.get(one)]
+    first = "fingerprint" if "fingerprint" in differing else differing[0]
+    return f"{key.removesuffix('_card').replace('_', ' ')}'s {first}", is_there.get(first), is_asked.get(first)
 
 
 def _is_leftover(path: Path) -> bool:
     return path.name in (ROWS, SPLIT, INPUTS, TARGETS, CANDIDATE_TEXTS, CANDIDATES, WORK) or path.name.endswith(".tmp")
-
-
-def _raw_chunks(path: Path, width: int) -> Iterator[np.ndarray]:
-    with path.open("rb") as file:
-        while block := file.read(CHUNK * width * 4):
-            yield np.frombuffer(block, dtype="<f4").reshape(-1, width)
-
-
-def _save_array(path: Path, array: np.ndarray) -> None:
-    with path.open("wb") as file:
-        np.save(file, array)
-
-
-def _write_candidates(path: Path, candidates: list[Candidate]) -> None:
-    with path.open("w", encoding="utf-8", newline="\n") as file:
-        for one in candidates:
-            groups = {} if one.groups is None else {"groups": one.groups}
-            file.write(json.dumps({"text": one.text} | groups) + "\n")

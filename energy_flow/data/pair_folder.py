@@ -103,20 +103,22 @@ def load_pair_folder(folder: Path, in_memory: int = IN_MEMORY) -> PairData:
     inputs, targets = _open_matrices(folder, in_memory)
     texts = _read_texts(folder, manifest)
     parts = _require_splits(folder, _parts(folder, manifest, inputs, targets, texts))
-    bank = _load_candidates(folder, in_memory) if CANDIDATES in manifest["sha256"] else _bank(texts[1], targets)
+    bank = (
+        _load_candidates(folder, in_memory) if CANDIDATES in manifest["sha256"] else _bank(texts[1], targets, manifest)
+    )
     cards = encoder_cards(manifest)
-    encoders = None if cards is None else (manifest["input_encoder"], manifest["target_encoder"])
+    encoders = None if len(cards) < 2 else (manifest["input_encoder"], manifest["target_encoder"])
     made = {"task": manifest.get("task"), "options": manifest.get("options", {})}
     return PairData(manifest["name"], *parts, bank=bank, encoders=encoders, encoder_cards=cards, **made)
 
 
-def encoder_cards(manifest: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """What decides the bits of the encoders of both sides; None where one was not embedded here."""
-    sides = ("input", "target")
-    if not all(manifest.get(f"{side}_embedded", manifest.get(f"{side}_texts")) for side in sides):
-        return None
-    given, wanted = (manifest.get(f"{side}_encoder_card", {"model": manifest[f"{side}_encoder"]}) for side in sides)
-    return given, wanted
+def encoder_cards(manifest: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What decides the bits of the encoder of each side that was embedded here from texts."""
+    return {
+        side: manifest.get(f"{side}_encoder_card", {"model": manifest[f"{side}_encoder"]})
+        for side in ("input", "target")
+        if manifest.get(f"{side}_embedded", manifest.get(f"{side}_texts"))
+    }
 
 
 def read_keys(folder: Path) -> tuple[SplitKeys, np.ndarray]:
@@ -189,13 +191,18 @@ def _load_candidates(folder: Path, in_memory: int) -> TextBank:
     return TextBank([one["text"] for one in candidates], open_npy(folder / CANDIDATES, in_memory), groups)
 
 
-def _bank(texts: list[str], targets: Rows) -> TextBank | None:
+def _bank(texts: list[str], targets: Rows, manifest: Mapping[str, Any]) -> TextBank | None:
+    """Every target text once; those for which the encoder had no direction are left out."""
     if not texts:
         return None
     first: dict[str, int] = {}
     for row, text in enumerate(texts):
         first.setdefault(text, row)
-    return TextBank(list(first), select_rows(targets, torch.tensor(list(first.values()))))
+    rows = torch.tensor(list(first.values()))
+    if manifest.get("without_direction", {}).get(TARGETS):
+        known = torch.cat([chunk.any(dim=1) for chunk in chunks(select_rows(targets, rows))])
+        rows = rows[known]
+    return TextBank([texts[row] for row in rows.tolist()], select_rows(targets, rows))
 
 
 def _open_matrices(folder: Path, in_memory: int) -> tuple[Rows, Rows]:

