@@ -1,0 +1,139 @@
+"""The small trained models that come with the package, each made again by one command, with the scores of five seeds.
+
+The package has the weights of seed 0, whichever seed did best. Beside them lies `scores.json`: what every seed scored on
+the test split and its 95 % interval, bootstrap over rows, and the mean over seeds, bootstrap over rows and seeds. A seed
+that has run is kept in the results and not run again, unless `--again` asks for it.
+
+    python -m benchmarks.learning.shipped_models maze
+    python -m benchmarks.learning.shipped_models delivery --seeds 0 --again
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from benchmarks.common import commit, fingerprint, machine, parser_for
+from benchmarks.learning.board.bootstrap import interval, resampled
+from benchmarks.learning.board.judging import headline, losses_of
+from benchmarks.learning.matching import count_parameters
+from energy_flow.config import PRESETS, EnergyConfig, create_config
+from energy_flow.core import create_processor
+from energy_flow.data import PairData, load_data, parts_of
+from energy_flow.data.sources import settings_with_room
+from energy_flow.training import EnergyTrainer
+from energy_flow.utils.files import replace_file
+
+RECIPES = {  # name: data set, preset, what it does
+    "maze": ("maze", "grid", "marks the shortest way through mazes, of sizes that it was not trained on too"),
+    "delivery": ("delivery", "pointer", "carries 16 blocks to the places of the order that the first block selects"),
+    "words": ("shipped", "tiny", "maps embedded definitions to the embedded words that they define"),
+    "sudoku-6": ("sudoku-6", "exchange", "solves sudokus of 6 x 6"),
+}
+SHIPPED_SEED = 0
+MODELS = Path(__file__).parents[2] / "energy_flow" / "models"
+
+
+def config_of(name: str, seed: int, data: PairData) -> EnergyConfig:
+    """The configuration of a recipe: its preset, and what the data set decides."""
+    preset = RECIPES[name][1]
+    return create_config(preset, **settings_with_room(PRESETS[preset], data) | {"seed": seed})
+
+
+def run_seed(name: str, seed: int, results: Path) -> None:
+    """Train one seed and judge it; its weights and what was lost in every row go to the results."""
+    data = load_data(RECIPES[name][0])
+    config = config_of(name, seed, data)
+    trainer, started, busy = EnergyTrainer(create_processor(config), config), time.perf_counter(), time.process_time()
+    trainer.fit(data)
+    facts: dict[str, Any] = {
+        "seed": seed,
+        "parameters": count_parameters(trainer.processor),
+        "configuration": fingerprint(config),
+        "seconds": round(time.perf_counter() - started),
+        "processor_seconds": round(time.process_time() - busy),
+        "machine": machine(),
+        "commit": commit(),
+    }
+    losses = {label: rows for label, rows in judged(trainer, data).items()}
+    facts["scores"] = {label: score_of(rows[None]) for label, rows in losses.items()}
+    print(f"{name}, seed {seed}, {facts['seconds']} s: {facts['scores']}", flush=True)
+    trainer.save(results / f"seed-{seed}")
+    replace_file(results / f"seed-{seed}" / "losses.safetensors", lambda path: save_file(losses, path))
+    write_json(results / f"seed-{seed}" / "facts.json", facts)
+
+
+def judged(trainer: EnergyTrainer, data: PairData) -> dict[str, Tensor]:
+    """What is lost in every test row, (N, 2), by the face of the rows."""
+    found = {}
+    for part in parts_of(data.test):
+        box = trainer.config.box_of(part.face) if part.face and len(parts_of(data.test)) > 1 else None
+        label = f"{part.face[0]} x {part.face[1]}" if part.face else "test split"
+        found[label] = losses_of(data.task, trainer.predict(part.inputs, box), part, data.bank).contiguous()
+    return found
+
+
+def score_of(losses: Tensor) -> dict[str, Any]:
+    """The mean score of (K, N, 2) losses of seeds, and its interval over seeds and rows."""
+    lost, total = losses[..., 0], losses[..., 1]
+    low, high = interval(resampled({"seeds": (lost, total)})["seeds"])
+    score = float((1 - lost.sum(1) / total.sum(1)).mean())
+    return {"score": round(score, 5), "interval": [round(low, 5), round(high, 5)], "rows": lost.shape[1]}
+
+
+def publish(name: str, results: Path, folder: Path) -> None:
+    """Put the weights of the shipped seed and the scores of all seeds where the package has them."""
+    seeds = sorted(results.glob("seed-*/facts.json"), key=lambda path: int(path.parent.name.removeprefix("seed-")))
+    facts = [json.loads(path.read_text(encoding="utf-8")) for path in seeds]
+    losses = [load_file(path.with_name("losses.safetensors")) for path in seeds]
+    data, preset, what = RECIPES[name]
+    scores = {
+        "name": name,
+        "what": what,
+        "data": data,
+        "preset": preset,
+        "command": f"python -m benchmarks.learning.shipped_models {name}",
+        "metric": headline(None if data == "shipped" else data),
+        "parameters": facts[0]["parameters"],
+        "shipped_seed": SHIPPED_SEED,
+        "scores": {label: score_of(torch.stack([one[label] for one in losses])) for label in losses[0]},
+        "seeds": facts,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in ("model.safetensors", "config.json"):
+        content = (results / f"seed-{SHIPPED_SEED}" / file).read_bytes()
+        replace_file(folder / file, lambda path, content=content: path.write_bytes(content))
+    write_json(folder / "scores.json", scores)
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Replace a JSON file whole."""
+    text = json.dumps(content, indent=2) + "\n"
+    replace_file(path, lambda file: file.write_text(text, encoding="utf-8", newline="\n"))
+
+
+def main() -> None:
+    """Train the seeds that have not run, then put model and scores into the package."""
+    parser = parser_for(__doc__)
+    parser.add_argument("name", choices=RECIPES)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--again", action="store_true", help="train seeds anew that have run")
+    parser.add_argument("--models", type=Path, default=MODELS, help="where the model goes")
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    results = options.results / "shipped_models" / options.name
+    for seed in options.seeds:
+        if options.again or not (results / f"seed-{seed}" / "facts.json").is_file():
+            run_seed(options.name, seed, results)
+    publish(options.name, results, options.models / options.name)
+
+
+if __name__ == "__main__":
+    main()
