@@ -1,8 +1,8 @@
 """The small trained models that come with the package, each made again by one command, with the scores of five seeds.
 
-The package has the weights of seed 0, whichever seed did best. Beside them lies `scores.json`: what every seed scored on
-the test split and its 95 % interval, bootstrap over rows, and the mean over seeds, bootstrap over rows and seeds. A seed
-that has run is kept in the results and not run again, unless `--again` asks for it.
+The package has the weights of seed 0, whichever seed did best. Beside them lies `scores.json`: what every seed scored
+on the test split and its 95 % interval, bootstrap over rows, and the mean over seeds, bootstrap over rows and seeds.
+A seed that has run is kept in the results and not run again, unless `--again` asks for it.
 
     python -m benchmarks.learning.shipped_models maze
     python -m benchmarks.learning.shipped_models delivery --seeds 0 --again
@@ -28,6 +28,7 @@ from energy_flow.core import create_processor
 from energy_flow.data import PairData, load_data, parts_of
 from energy_flow.data.sources import settings_with_room
 from energy_flow.training import EnergyTrainer
+from energy_flow.training.batches import box_of
 from energy_flow.utils.files import replace_file
 
 RECIPES = {  # name: data set, preset, what it does
@@ -61,7 +62,7 @@ def run_seed(name: str, seed: int, results: Path) -> None:
         "machine": machine(),
         "commit": commit(),
     }
-    losses = {label: rows for label, rows in judged(trainer, data).items()}
+    losses = judged(trainer, data)
     facts["scores"] = {label: score_of(rows[None]) for label, rows in losses.items()}
     print(f"{name}, seed {seed}, {facts['seconds']} s: {facts['scores']}", flush=True)
     trainer.save(results / f"seed-{seed}")
@@ -73,9 +74,10 @@ def judged(trainer: EnergyTrainer, data: PairData) -> dict[str, Tensor]:
     """What is lost in every test row, (N, 2), by the face of the rows."""
     found = {}
     for part in parts_of(data.test):
-        box = trainer.config.box_of(part.face) if part.face and len(parts_of(data.test)) > 1 else None
         label = f"{part.face[0]} x {part.face[1]}" if part.face else "test split"
-        found[label] = losses_of(data.task, trainer.predict(part.inputs, box), part, data.bank).contiguous()
+        found[label] = losses_of(
+            data.task, trainer.predict(part.inputs, box_of(part.face, trainer.config)), part, data.bank
+        ).contiguous()
     return found
 
 
