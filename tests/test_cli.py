@@ -142,7 +142,8 @@ def test_a_task_of_ones_own_is_built_trained_on_and_judged_by_its_name(tasks, tm
 
 
 def test_published_queries_are_ranked_among_the_banks_words(toy_set, toy_model, tmp_path, monkeypatch, capsys) -> None:
-    monkeypatch.setattr("energy_flow.cli.evaluate.TextEncoder", lambda name: ToyEncoder())
+    toys = ToyEncoder(), ToyEncoder()
+    monkeypatch.setattr("energy_flow.cli.evaluate.encoders_of", lambda data: toys if data.encoders else None)
     queries = [{"word": f"Word{row}", "definitions": f"definition number {row}"} for row in range(30)]
     queries += [{"word": "unknown", "definitions": "not a word of the bank"}]
     path = tmp_path / "queries.json"

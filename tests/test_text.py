@@ -22,8 +22,8 @@ def brute_force(scores: np.ndarray, count: int) -> np.ndarray:
 @pytest.fixture
 def bank_and_queries(monkeypatch):
     """Many blocks of bank and queries, some texts with one and the same embedding."""
-    monkeypatch.setattr("energy_flow.text.decoder.BLOCK", 64)
-    monkeypatch.setattr("energy_flow.text.decoder.QUERIES", 50)
+    monkeypatch.setattr("energy_flow.text.nearest_rows.BLOCK", 64)
+    monkeypatch.setattr("energy_flow.text.nearest_rows.QUERIES", 50)
     generator = torch.Generator().manual_seed(0)
     bank, queries = torch.randn(300, 16, generator=generator), torch.randn(170, 16, generator=generator)
     bank[200:220] = bank[20:40] * 3
@@ -65,17 +65,44 @@ def test_csls_holds_hubs_back_as_the_formula_says(bank_and_queries) -> None:
     np.testing.assert_allclose(found.numpy(), np.take_along_axis(scores, places.numpy(), 1), atol=1e-6)
     wanted = torch.arange(170) + 40
     own = scores[np.arange(170), wanted.numpy()]
-    np.testing.assert_array_equal(decoder.ranks(queries, wanted), (scores > own[:, None] + 1e-5).sum(1))
+    np.testing.assert_array_equal(decoder.ranks(queries, wanted), (scores >= own[:, None] - 2e-6).sum(1) - 1)
     with pytest.raises(ValueError, match="9 hub queries; give at least 10"):
         NearestTexts(texts, bank, hub_queries[:9])
 
 
-def test_ranks_count_what_scores_higher_and_no_twins(bank_and_queries) -> None:
+def test_ranks_count_ties_against_the_wanted_text(bank_and_queries) -> None:
     bank, queries = bank_and_queries
     scores = unit(queries) @ unit(bank).T
     wanted = torch.cat((torch.arange(20, 40), torch.arange(200, 220), torch.arange(130)))
-    higher = (scores > scores[np.arange(170), wanted.numpy()][:, None] + 1e-6).sum(1)
-    np.testing.assert_array_equal(NearestTexts(["x"] * 300, bank).ranks(queries, wanted), higher)
+    as_high = (scores >= scores[np.arange(170), wanted.numpy()][:, None] - 1e-6).sum(1) - 1
+    np.testing.assert_array_equal(NearestTexts(["x"] * 300, bank).ranks(queries, wanted), as_high)
+    assert (as_high[:40] > 0).all()  # each has a twin
+
+
+@pytest.mark.parametrize("broken", [0.0, torch.nan, torch.inf])
+@pytest.mark.parametrize("hubs", [False, True])
+def test_a_query_without_direction_finds_nothing(bank_and_queries, broken: float, hubs: bool) -> None:
+    bank, queries = bank_and_queries
+    queries[[3, 60]] = broken
+    hub_queries = torch.cat((torch.randn(30, 16), torch.full((5, 16), broken))) if hubs else None
+    nearest = NearestTexts([f"text {row}" for row in range(300)], bank, hub_queries)
+    found, (_, places) = nearest(queries, 3), nearest.top(queries, 3)
+    assert [row for row, matches in enumerate(found) if not matches] == [3, 60]
+    assert places[[3, 60]].eq(-1).all() and places[[0, 61]].ge(0).all()
+    ranks = nearest.ranks(queries, torch.zeros(170, dtype=torch.long))
+    assert ranks[[3, 60]].tolist() == [300, 300]
+    assert ranks.lt(300).sum() == 168
+    assert NearestTexts(["a", "b"], bank[:2]).ranks(queries[3:4], torch.zeros(1, dtype=torch.long)).item() == 100
+
+
+@pytest.mark.parametrize("size", [2.0**-100, 2.0**100])
+def test_the_size_of_rows_does_not_matter(bank_and_queries, size: float) -> None:
+    bank, queries = bank_and_queries
+    names = [f"text {row}" for row in range(300)]
+    wanted = torch.arange(170)
+    one, other = NearestTexts(names, bank), NearestTexts(names, bank * size)
+    assert torch.equal(one.top(queries, 3)[1], other.top(queries * size, 3)[1])
+    assert torch.equal(one.ranks(queries, wanted), other.ranks(queries * size, wanted))
 
 
 @pytest.mark.parametrize("count", [0, 4])
@@ -91,9 +118,10 @@ def test_encoder_says_how_to_install_what_is_missing(monkeypatch) -> None:
         TextEncoder()
 
 
-def test_a_bank_row_without_direction_is_named() -> None:
+@pytest.mark.parametrize("broken", [0.0, torch.nan])
+def test_a_bank_row_without_direction_is_named(broken: float) -> None:
     with pytest.raises(ValueError, match="'b' has a zero embedding"):
-        NearestTexts(["a", "b"], torch.tensor([[1.0, 0.0], [0.0, 0.0]]))
+        NearestTexts(["a", "b"], torch.tensor([[1.0, 0.0], [broken, 0.0]]))
 
 
 def test_a_model_without_pooling_is_averaged_over_its_tokens(tmp_path) -> None:
@@ -133,6 +161,7 @@ def test_an_approximate_index_finds_nearly_all(tmp_path) -> None:
     found = near(queries, 5)
     assert sum(len(set(a) & set(b)) for a, b in zip(text_sets(exact), text_sets(found), strict=True)) > 0.95 * 250
     near.save(tmp_path / "bank.faiss")
+    assert near(torch.tensor([[0.0] * bank.shape[1], [torch.nan] * bank.shape[1]]), 5) == [[], []]
     again = ApproximateTexts(texts, bank, index=tmp_path / "bank.faiss")
     assert text_sets(again(queries, 5)) == text_sets(found)
     with pytest.raises(ValueError, match="holds 4000 rows of width 16, the bank 10"):

@@ -39,7 +39,7 @@ from energy_flow.core import create_processor
 from energy_flow.data import PairSet, TextBank
 from energy_flow.data.pair_folder import load_pair_folder
 from energy_flow.data.wordnet import read_queries
-from energy_flow.text import TextEncoder
+from energy_flow.text import encoders_of
 from energy_flow.training import EnergyTrainer, Judge
 from energy_flow.training.schedule import learning_rate_factor
 from energy_flow.utils import batch_slices, epoch_order
@@ -92,7 +92,9 @@ def load_corpus(folder: Path, queries_file: Path) -> Corpus:
     queries = read_queries(queries_file)
     definitions, words = [query.definition for query in queries], [query.word for query in queries]
     rows = data.bank.embeddings.index_select(0, torch.tensor([places[word] for word in words]))
-    test = PairSet(TextEncoder(data.encoders[0])(definitions), rows, definitions, words)
+    encoders = encoders_of(data)
+    assert encoders is not None  # as is said above
+    test = PairSet(encoders[0](definitions), rows, definitions, words)
 
     generator = torch.Generator().manual_seed(0)
     drawn = torch.randperm(len(data.bank.texts), generator=generator).tolist()

@@ -19,7 +19,7 @@ from benchmarks.common import parser_for, publish, spread
 from energy_flow.data.pair_folder import load_pair_folder
 from energy_flow.data.pairs import one_size
 from energy_flow.text import ApproximateTexts, NearestTexts
-from energy_flow.text.decoder import DECIMALS
+from energy_flow.text.nearest_rows import DECIMALS
 
 COLUMNS = ("decoder", "seconds", "min-max", "preparing s", "rows that differ from brute force", "recall@10")
 COUNT = 10

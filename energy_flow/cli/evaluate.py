@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import tyro
 
-from ..config import Box
+from ..config import Box, EnergyConfig
 from ..data import PairData, PairSet, load_data, parts_of
+from ..data.bank_words import BankWords
 from ..data.sources import SHIPPED
 from ..data.wordnet import read_queries
-from ..text import TextEncoder
-from ..training import EnergyTrainer
-from .report import load_trainer, print_picture, print_scores
+from ..text import encoders_of
+from .decoding import hub_queries
+from .report import console, load_trainer, print_picture, print_scores
+from .row_map import LatticeMap, StoredLinearMap
 from .rows import pairs_in_box
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 PUBLISHED_MISS = 1000  # the rank of a word that is not found, in the published reverse-dictionary tables
 DRAWN_ROWS = 200  # of a task, for --box
-HUB_QUERIES = 10_000  # training inputs whose outputs tell which texts are hubs
+SHOWN_MISSING = 5
 
 
 @dataclass(frozen=True)
@@ -30,14 +29,15 @@ class Evaluate:
     """Judge a trained model on a split of a data set, beside the input itself."""
 
     model: tyro.conf.Positional[Path]
-    """model folder, such as runs/NAME/best"""
+    """model folder, such as runs/NAME/best, or a linear map that train-linear wrote"""
     data: str = SHIPPED
     """shipped, a synthetic task, a folder, or a .safetensors file"""
     split: Literal["train", "validation", "test"] = "test"
     """which split"""
     queries: Path | None = None
     """judge by a published test set instead: a JSON list of objects with `word` and `definitions`, embedded with the
-    data set's encoder and ranked among its bank; ranks beyond 1000 count as 1000 (needs the extra text)"""
+    data set's encoder and ranked among its bank; ranks beyond 1000, and words that the bank does not have, count as
+    1000 (needs the extra text)"""
     box: str | None = None
     """width, height and depth of another lattice to run the weights in, such as 33x33x400; of a task, rows of this size
     are drawn"""
@@ -55,35 +55,52 @@ class Evaluate:
         """Print the table."""
         if self.rows is not None and (self.box is None or self.rows < 1):
             raise ValueError(f"--rows {self.rows}; give at least 1, with the --box that rows are drawn for")
-        trainer = load_trainer(self.model, self.device)
-        data = load_data(self.data, trainer.config.data_seed)
+        trained = self._trained()
+        config = trained.trainer.config if isinstance(trained, LatticeMap) else EnergyConfig()
+        data = load_data(self.data, config.data_seed)
         box = None if self.box is None else Box.parse(self.box)
-        if self.coast is not None:
-            trainer.processor.config = trainer.config.replace(coast=self.coast)
         pairs, title = getattr(data, self.split), f"{self.split} split"
         if self.queries is not None:
             pairs, title = _embed_queries(self.queries, data), self.queries.name
         elif box is not None:
-            pairs = pairs_in_box(box, data, self.split, self.rows or DRAWN_ROWS, trainer.config)
+            pairs = pairs_in_box(box, data, self.split, self.rows or DRAWN_ROWS, config)
         miss = None if self.queries is None else PUBLISHED_MISS
-        hubs = _hub_queries(trainer, data) if self.csls else None
+        hubs = hub_queries(trained, data) if self.csls else None
         for part in parts_of(pairs):
-            outputs = print_scores(trainer, data, part, f"{data.name}: {title}, {self.model}", miss, hubs, box)
+            outputs = print_scores(trained, data, part, f"{data.name}: {title}, {self.model}", miss, hubs, box)
             print_picture(data, part, outputs)
 
+    def _trained(self) -> LatticeMap | StoredLinearMap:
+        """The model, or the linear map where a file is given.
 
-def _hub_queries(trainer: EnergyTrainer, data: PairData) -> Tensor:
-    if data.bank is None:
-        raise ValueError(f"--csls corrects ranks among texts, and {data.name} has none; leave it out")
-    return trainer.predict(parts_of(data.train)[0].spaced(HUB_QUERIES).inputs)
+        Raises:
+            ValueError: an option that a linear map has no use for.
+        """
+        if not self.model.is_file():
+            trained = LatticeMap(self.model, load_trainer(self.model, self.device))
+            if self.coast is not None:
+                trained.trainer.processor.config = trained.trainer.config.replace(coast=self.coast)
+            return trained
+        if self.box is not None or self.coast is not None:
+            raise ValueError(f"{self.model} is a linear map, which has no lattice; leave --box and --coast out")
+        return StoredLinearMap(self.model)
 
 
 def _embed_queries(path: Path, data: PairData) -> PairSet:
-    queries = read_queries(path)
-    if data.bank is None or data.encoders is None:
+    queries = read_queries(path, lower=False)
+    encoders = encoders_of(data)
+    if data.bank is None or encoders is None:
         raise ValueError(
             f"--queries looks words up in the set's bank, and {data.name} has no texts; give a set of texts"
         )
-    definitions, words = [query.definition for query in queries], [query.word for query in queries]
-    given, wanted = (TextEncoder(name) for name in data.encoders)
+    bank_words = BankWords(data.bank.texts)
+    found = [bank_words.find(query.word) for query in queries]
+    missing = [query.word for query, text in zip(queries, found, strict=True) if text is None]
+    first = f", such as {', '.join(map(repr, missing[:SHOWN_MISSING]))}" if missing else ""
+    console.print(
+        f"{len(missing)} of {len(queries)} asked words are not in the bank{first}; each of them ranks {PUBLISHED_MISS}"
+    )
+    definitions = [query.definition for query in queries]
+    words = [text or query.word for query, text in zip(queries, found, strict=True)]
+    given, wanted = encoders
     return PairSet(given(definitions), wanted(words), definitions, words)

@@ -31,6 +31,8 @@ from .predict import Predict
 from .trace import TraceFlows
 from .train import Train
 from .train_decoder import TrainDecoder
+from .train_linear import TrainLinear
+from .translate import Translate
 
 STOPPED = 75  # EX_TEMPFAIL of sysexits.h: try again
 NOT_WRITTEN = 74  # EX_IOERR
@@ -53,6 +55,8 @@ COMMANDS: dict[str, Any] = CONFIGURED | {
     "predict": Predict,
     "explore": Explore,
     "train-decoder": TrainDecoder,
+    "train-linear": TrainLinear,
+    "translate": Translate,
     "data": _show_data_commands,
 }
 

@@ -1,45 +1,65 @@
-"""`energy-flow predict`: outputs for texts, embeddings or test examples, decoded to texts."""
+"""`energy-flow predict`: outputs for texts, vectors or test examples, written to a file or decoded to texts."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import tyro
-from safetensors.torch import save_file
 from torch import Tensor
 
-from ..config import Box, EnergyConfig
 from ..data import PairData, load_data, parts_of
-from ..data.sources import SHIPPED, load_matrices
-from ..data.stored_rows import Rows
-from ..text import ApproximateTexts, NearestTexts, TextEncoder, TextGenerator
+from ..data.sources import SHIPPED
+from ..data.vector_files import VectorSource, check_output, open_vectors
+from ..data.vector_output import UnfinishedRows, finish
+from ..data.vector_tables import OUTPUT
+from ..text import TextEncoder, encoders_of, open_encoder
+from ..text.nearest_rows import has_direction
 from ..training.batches import box_of
-from ..utils import DeviceManager
-from ..utils.files import replace_file, require_writable
+from ..training.metrics import HIT_NOTHING
+from ..utils.files import require_writable, sha256_of
+from .decoding import Decode, by_index, by_search, by_writing, hub_queries
+from .given_rows import TextRows, read_texts
+from .progress import rows_bar
 from .report import console, load_trainer, print_decoded, print_picture
+from .row_map import LatticeMap, RowMap, StoredLinearMap, require_width
+
+DEFAULT_TOP = 5
 
 
 @dataclass(frozen=True)
 class Predict:
-    """Decode a model's outputs to the nearest texts of a bank: for texts, for embeddings, or for test examples."""
+    """Send texts, vectors or test examples through a model: write what comes out, or decode it to the nearest texts."""
 
     model: tyro.conf.Positional[Path]
-    """model folder, such as runs/NAME/best"""
+    """model folder, such as runs/NAME/best, or a linear map that train-linear wrote"""
     texts: tyro.conf.Positional[tuple[str, ...]] = ()
     """texts to embed (needs the extra text) and send through the model; none: test examples of the data set"""
+    texts_file: str | None = None
+    """file of texts, one a line, instead; - reads the standard input"""
     inputs: Path | None = None
-    """.safetensors file with a matrix `inputs` to send through instead"""
+    """file of vectors instead: .npy, .safetensors, .jsonl or .parquet"""
+    key: str | None = None
+    """matrix of a .safetensors file; by default the only one, or `inputs`"""
+    input_column: str | None = None
+    """column of a .jsonl or .parquet file; by default `input`, or the only one with vectors"""
     output: Path | None = None
-    """.safetensors file to write the output embeddings to, as `outputs`"""
+    """file to write the outputs to: .npy, .safetensors (as `outputs`), .jsonl or .parquet, which keep the other columns
+    of the inputs; the same command goes on after a kill"""
+    output_column: str = OUTPUT
+    """column of the outputs in a .jsonl or .parquet file"""
     data: str | None = None
     """data set whose texts are the bank; by default shipped, where its texts have the width of the outputs"""
+    encoder: str | None = None
+    """what embeds texts; by default what embedded the inputs of the data set"""
     examples: int = 10
     """how many test examples"""
-    top: int = 5
-    """nearest texts to show for each"""
+    top: int | None = None
+    """nearest texts to show for each, by default 5; with --output nothing is decoded unless this or --data is given"""
+    csls: bool = False
+    """hold hubs back when decoding (CSLS, measured on outputs for training inputs of the data set)"""
     decoder: Path | None = None
     """folder that train-decoder wrote: write texts with it instead of looking for the nearest"""
     approximate: bool = False
@@ -48,36 +68,45 @@ class Predict:
     """auto, cpu, cuda, cuda:1, mps"""
 
     def __call__(self) -> None:
-        """Print the nearest texts, and write the embeddings where that is asked for."""
+        """Write the outputs where that is asked for, and print what they are decoded to."""
         self._check()
-        trainer = load_trainer(self.model, self.device)
-        data = self._bank(trainer.config)
-        names, rows = self._given(data, trainer.config)
-        box = self._box(data, trainer.config)
-        outputs = trainer.predict(rows, box) if len(rows) else torch.empty(0, trainer.config.output_embedding_dim)
-        if self.output is not None:
-            self.output.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(self.output, lambda path: save_file({"outputs": outputs.contiguous()}, path))
-            console.print(f"wrote {self.output}")
-        if data is None or not len(outputs):
+        given = None if self.inputs is None else open_vectors(self.inputs, self.key, self.input_column)
+        texts = self.texts if self.texts_file is None else read_texts(self.texts_file)
+        row_map = self._map()
+        data = self._data(row_map)
+        if given is None and texts:
+            given = TextRows(texts, self._encoder(data))
+        if given is None:
+            self._print_examples(row_map, data)
             return
-        if self.texts or self.inputs or self.decoder or self.approximate:
-            self._print_texts(data, names, outputs)
+        what = given.name if isinstance(given, TextRows) else str(self.inputs)
+        require_width(what, given.width, row_map)
+        self._require_free_column(given)
+        decoding = None if data is None else self._decoding(row_map, data)
+        names = texts or [f"row {row}" for row in range(given.rows)] if decoding else ()
+        if self.output is None:
+            assert decoding is not None  # there is nothing else to do with outputs
+            for first, outputs in _outputs(row_map, given, 0):
+                _print(names[first:], decoding(outputs))
         else:
-            shown = parts_of(data.test)[0].spaced(self.examples)
-            print_decoded(data, shown, outputs, self.top)
-            for row in range(len(shown)):
-                print_picture(data, shown, outputs, row)
+            self._write(self.output, row_map, given, names, decoding)
 
     def _check(self) -> None:
         """Refuse, with a ValueError, what does not go together, before any work."""
-        if self.decoder is not None and self.approximate:
-            raise ValueError("--decoder writes texts and --approximate looks for them; give one of them")
-        if self.texts and self.inputs:
-            raise ValueError("texts and --inputs are both given; give one of them")
+        if self.decoder is not None and (self.approximate or self.csls):
+            raise ValueError("--decoder writes texts, --approximate and --csls look for them; give one of them")
+        if self.approximate and self.csls:
+            raise ValueError("--csls is exact and --approximate is not; give one of them")
+        ways = {"texts": self.texts, "--texts-file": self.texts_file, "--inputs": self.inputs}
+        given = [name for name, value in ways.items() if value]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} are both given; give one of them")
+        for name, value in (("--key", self.key), ("--input-column", self.input_column)):
+            if value is not None and self.inputs is None:
+                raise ValueError(f"{name} {value} is about a file of vectors; give it with --inputs")
         if self.examples < 0:
             raise ValueError(f"--examples {self.examples}; give 0 or more")
-        if self.top < 1:
+        if self.top is not None and self.top < 1:
             raise ValueError(f"--top {self.top}; give at least 1")
         if self.output is not None:
             if self.output.is_dir():
@@ -85,62 +114,123 @@ class Predict:
             if self.output.exists() and not self.output.is_file():
                 raise ValueError(f"--output {self.output} is no file that can be replaced; give the path of a new one")
             require_writable(self.output.parent, "folder of --output", self.output.name)
+            check_output(self.output)
 
-    def _bank(self, config: EnergyConfig) -> PairData | None:
-        """The data set whose texts outputs are decoded to; None where embeddings are written and nothing else asked.
+    def _map(self) -> RowMap:
+        if self.model.is_file():
+            return StoredLinearMap(self.model)
+        return LatticeMap(self.model, load_trainer(self.model, self.device))
+
+    def _data(self, row_map: RowMap) -> PairData | None:
+        """The data set whose texts outputs are decoded to, or whose examples are shown; None where none is needed.
 
         Raises:
             ValueError: it has no texts, or of another width, and there is nothing else to do with the outputs.
         """
-        to_a_file = self.inputs is not None and self.output is not None
-        data = load_data(self.data or SHIPPED, config.data_seed)
-        if self.decoder is not None or (not self.texts and self.inputs is None):
-            return data
-        width = None if data.bank is None else data.bank.embeddings.shape[1]
-        if width == config.output_embedding_dim:
-            return data
-        words = (
-            "no texts"
-            if width is None
-            else f"texts of width {width}, and the model gives {config.output_embedding_dim}"
-        )
-        if to_a_file:
-            if self.data is not None:
-                console.print(f"{data.name} has {words}: nothing is decoded")
+        own_rows = bool(self.texts or self.texts_file or self.inputs)
+        asked = (self.data, self.top, self.decoder) != (None, None, None) or self.approximate or self.csls
+        if own_rows and self.output is not None and not asked:
             return None
-        raise ValueError(
-            f"data = {data.name!r} has {words}: nothing to decode to; give --data with texts, "
-            "or --inputs FILE --output FILE"
-        )
+        seed = row_map.trainer.config.data_seed if isinstance(row_map, LatticeMap) else 0
+        return load_data(self.data or SHIPPED, seed)
 
-    def _given(self, data: PairData | None, config: EnergyConfig) -> tuple[Sequence[str], Rows]:
-        """What is sent through the model, and what it is called."""
-        if self.inputs is not None:
-            rows = load_matrices(self.inputs, ("inputs",))["inputs"]
-            return [f"row {row}" for row in range(len(rows))], rows
-        assert data is not None
-        if self.texts:
-            encoder = TextEncoder(data.encoders[0]) if data.encoders else TextEncoder()
-            return self.texts, encoder(self.texts)
-        if self.examples == 0:
-            return [], torch.empty(0, config.input_embedding_dim)
-        shown = parts_of(data.test)[0].spaced(self.examples)
-        return shown.input_texts or [f"row {row}" for row in range(len(shown))], shown.inputs
-
-    def _box(self, data: PairData | None, config: EnergyConfig) -> Box | None:
-        """The lattice of the test examples, where it is not the model's own."""
-        if data is None or self.texts or self.inputs is not None:
-            return None
-        return box_of(parts_of(data.test)[0].face, config)
-
-    def _print_texts(self, data: PairData, names: Sequence[str], outputs: Tensor) -> None:
+    def _decoding(self, row_map: RowMap, data: PairData) -> Decode | None:
+        """How outputs become texts; None where they cannot, and are written all the same."""
         if self.decoder is not None:
-            found = TextGenerator.load(self.decoder).to(DeviceManager(self.device).device).generate(outputs)
-        elif data.bank is None:
-            raise ValueError(f"data = {data.name!r} has no texts to decode to; give one that has, such as shipped")
-        else:
-            search = ApproximateTexts if self.approximate else NearestTexts
-            nearest = search(data.bank.texts, data.bank.embeddings)(outputs, self.top)
-            found = [", ".join(f"{match.text} ({match.score:.3f})" for match in matches) for matches in nearest]
-        for name, text in zip(names, found, strict=True):
-            console.print(f"{name}: {text}")
+            return by_writing(self.decoder, self.device)
+        width = None if data.bank is None else data.bank.embeddings.shape[1]
+        if data.bank is None or width != row_map.widths[1]:
+            held = "no texts" if width is None else f"texts of width {width}, and the model gives {row_map.widths[1]}"
+            if self.output is None:
+                raise ValueError(
+                    f"data = {data.name!r} has {held}: nothing to decode to; give --data with texts, "
+                    "or --inputs FILE --output FILE"
+                )
+            console.print(f"{data.name} has {held}: nothing is decoded")
+            return None
+        top = self.top or min(DEFAULT_TOP, len(data.bank.texts))
+        if self.approximate:
+            return by_index(data.bank, top)
+        return by_search(data.bank, top, hub_queries(row_map, data) if self.csls else None)
+
+    def _encoder(self, data: PairData | None) -> TextEncoder:
+        """What embeds texts: with --data, whatever embedded the inputs of that set, and no other weights."""
+        if self.encoder is not None:
+            own = self.data is not None and data is not None and data.encoder_cards
+            return open_encoder(own[0], model=self.encoder) if own else TextEncoder(self.encoder)
+        encoders = None if data is None else encoders_of(data)
+        return encoders[0] if encoders else TextEncoder()
+
+    def _require_free_column(self, given: VectorSource) -> None:
+        if self.output_column in given.columns and self.output_column != given.column:
+            raise ValueError(
+                f"{self.inputs or 'the table'} has a column {self.output_column!r} already; "
+                "name another for the outputs with --output-column"
+            )
+
+    def _write(
+        self, output: Path, row_map: RowMap, given: VectorSource, names: Sequence[str], decoding: Decode | None
+    ) -> None:
+        decoded: list[str] = []
+        bad = 0
+        with UnfinishedRows(output, given.rows, row_map.widths[1], self._made_of(row_map, given)) as unfinished:
+            if unfinished.done:
+                console.print(f"{output}: goes on at row {unfinished.done} of {given.rows}")
+            with rows_bar("predicting") as show:
+                for _, outputs in _outputs(row_map, given, unfinished.done):
+                    unfinished.append(outputs)
+                    show(unfinished.done, given.rows)
+            stored = unfinished.stored()
+            for first in range(0, given.rows, row_map.block):
+                outputs = stored[first : first + row_map.block]
+                bad += int((~has_direction(outputs)).sum())
+                decoded += [] if decoding is None else decoding(outputs)
+            finish(unfinished, lambda: given.beside(row_map.block), self.output_column)
+        console.print(f"wrote {output}")
+        if bad:
+            console.print(f"{bad} of {given.rows} outputs {HIT_NOTHING}")
+        _print(names, decoded)
+
+    def _made_of(self, row_map: RowMap, given: VectorSource) -> Mapping[str, str | None]:
+        """What tells this job from another."""
+        if isinstance(given, TextRows):
+            return row_map.made_of | given.made_of
+        assert self.inputs is not None  # rows come from texts or from a file
+        return row_map.made_of | {"inputs": sha256_of(self.inputs), "key": self.key, "column": given.column}
+
+    def _print_examples(self, row_map: RowMap, data: PairData | None) -> None:
+        """Test examples of the data set, and their outputs."""
+        assert data is not None  # it is there unless rows are given
+        part = parts_of(data.test)[0]
+        shown = part.spaced(self.examples) if self.examples else None
+        box = box_of(part.face, row_map.trainer.config) if isinstance(row_map, LatticeMap) else None
+        outputs = row_map(shown.inputs[:], box) if shown is not None else torch.empty(0, row_map.widths[1])
+        if self.output is not None:
+            with UnfinishedRows(self.output, len(outputs), row_map.widths[1], {"examples": data.name}) as unfinished:
+                unfinished.done = 0
+                unfinished.append(outputs)
+                finish(unfinished, lambda: [[{} for _ in outputs]], self.output_column)
+            console.print(f"wrote {self.output}")
+        if shown is None:
+            return
+        if self.decoder or self.approximate or self.csls:
+            decoding = self._decoding(row_map, data)
+            if decoding is not None:
+                names = shown.input_texts or [f"row {row}" for row in range(len(shown))]
+                _print(names, decoding(outputs))
+            return
+        print_decoded(data, shown, outputs, self.top or DEFAULT_TOP)
+        for row in range(len(shown)):
+            print_picture(data, shown, outputs, row)
+
+
+def _outputs(row_map: RowMap, given: VectorSource, start: int) -> Iterator[tuple[int, Tensor]]:
+    """Blocks of outputs from row `start` on, each with the number of its first row."""
+    for block in given.blocks(row_map.block, start):
+        yield start, row_map(block)
+        start += len(block)
+
+
+def _print(names: Sequence[str], decoded: Sequence[str]) -> None:
+    for name, text in zip(names, decoded, strict=False):
+        console.print(f"{name}: {text}")

@@ -23,6 +23,7 @@ from ..utils import DeviceManager, setup_logging
 from ..utils.logging import logger
 from .filmstrip import Filmstrip
 from .report import console, load_trainer, print_decoded, print_picture, print_scores
+from .row_map import LatticeMap
 from .settings import ModelOptions, cached_data, defaults_of_training, in_groups, read_early
 
 Channel = Literal["DEBUG_ENERGY", "DEBUG_SPAWN", "DEBUG_CONVERGENCE"]
@@ -130,7 +131,7 @@ class Train(ModelOptions):
     def _judge(self, folder: Path, data: PairData) -> None:
         """Print how good the best weights are; the run is on the disk, and whatever fails here is a warning."""
         try:
-            best = load_trainer(folder / "best", self.device)
+            best = LatticeMap(folder / "best", load_trainer(folder / "best", self.device))
             pairs = parts_of(data.test)[0]
             outputs = print_scores(best, data, pairs, f"{data.name}: test split, best weights of {folder}")
             print_picture(data, pairs, outputs)

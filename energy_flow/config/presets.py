@@ -54,7 +54,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "weight_decay": 0.02,
         "warmup_steps": 100,
         "ema_decay": 0.995,
-        "loss_along": 0.5,
+        "loss_along": 0.1,  # where a wave is still on its way, an earlier read-out teaches to guess
         "prelude_steps": 60,
     },
     "pointer": {
@@ -116,6 +116,7 @@ PRESETS["exchange"] = PRESETS["grid"] | {
     "place_harmonics": 5,
     "exchange_dim": 24,
     "exchange_heads": 3,
+    "loss_along": 0.5,
     "prelude_steps": 0,
 }
 

@@ -8,7 +8,6 @@ for each size, such as `5x5`; its own manifest names them.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -20,18 +19,14 @@ from torch import Tensor
 
 from ..utils.files import replace_file, sha256_of
 from .pairs import PairData, PairSet, Size, TextBank, pairs_of, parts_of
+from .splitting import SplitKeys
 from .stored_rows import IN_MEMORY, Rows, chunks, open_npy, select_rows
+from .storing import write_npy_header
+from .text_rows import PairRow
 
 INPUTS, TARGETS, SPLIT, ROWS, MANIFEST = "inputs.npy", "targets.npy", "split.npy", "rows.jsonl", "manifest.json"
 CANDIDATES, CANDIDATE_TEXTS = "candidates.npy", "candidates.jsonl"
 SPLIT_NAMES = ("train", "validation", "test")
-HELD_OUT = 0.1  # share of the targets in validation, and in test
-
-
-def split_of(target: str, held_out: float = HELD_OUT) -> int:
-    """The split that a target text belongs to, by its checksum: always the same, and one split for one text."""
-    share = int.from_bytes(hashlib.sha256(target.encode()).digest()[:8], "big") / 2**64
-    return 2 if share < held_out else 1 if share < 2 * held_out else 0
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -109,9 +104,42 @@ def load_pair_folder(folder: Path, in_memory: int = IN_MEMORY) -> PairData:
     texts = _read_texts(folder, manifest)
     parts = _require_splits(folder, _parts(folder, manifest, inputs, targets, texts))
     bank = _load_candidates(folder, in_memory) if CANDIDATES in manifest["sha256"] else _bank(texts[1], targets)
-    encoders = (manifest["input_encoder"], manifest["target_encoder"]) if all(texts) else None
+    cards = encoder_cards(manifest)
+    encoders = None if cards is None else (manifest["input_encoder"], manifest["target_encoder"])
     made = {"task": manifest.get("task"), "options": manifest.get("options", {})}
-    return PairData(manifest["name"], *parts, bank=bank, encoders=encoders, **made)
+    return PairData(manifest["name"], *parts, bank=bank, encoders=encoders, encoder_cards=cards, **made)
+
+
+def encoder_cards(manifest: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """What decides the bits of the encoders of both sides; None where one was not embedded here."""
+    sides = ("input", "target")
+    if not all(manifest.get(f"{side}_embedded", manifest.get(f"{side}_texts")) for side in sides):
+        return None
+    given, wanted = (manifest.get(f"{side}_encoder_card", {"model": manifest[f"{side}_encoder"]}) for side in sides)
+    return given, wanted
+
+
+def read_keys(folder: Path) -> tuple[SplitKeys, np.ndarray]:
+    """What the rows of a set have to share, and their splits: for a set that holds these rows and more."""
+    manifest = read_manifest(folder)
+    matrices = dict(zip(("input", "target"), _open_matrices(folder, IN_MEMORY), strict=True))
+    embedded = {side: manifest.get(f"{side}_embedded", manifest[f"{side}_texts"]) for side in matrices}
+    if manifest.get("store", "float32") != "float32" and not all(embedded.values()):
+        raise ValueError(
+            f"{folder}: its vectors are stored as {manifest['store']} and cannot be found again; embed anew"
+        )
+    keys = SplitKeys()
+    with (folder / ROWS).open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines):
+            texts = json.loads(line)
+            cells = {
+                side: texts[side] if embedded[side] else matrix[number : number + 1][0].numpy()
+                for side, matrix in matrices.items()
+            }
+            given, wanted = (None if embedded[side] else texts.get(side) for side in matrices)
+            row = PairRow(number, texts["id"], cells["input"], cells["target"], given, wanted, texts.get("group"))
+            keys.add(row)
+    return keys, np.load(folder / SPLIT)
 
 
 def write_data_folder(folder: Path, data: PairData, description: Mapping[str, Any]) -> dict[str, Any]:
@@ -136,11 +164,6 @@ def write_data_folder(folder: Path, data: PairData, description: Mapping[str, An
         ((face, splits),) = by_face.items()
         return _write_size(folder, face, splits, description)
     return _write_sizes(folder, {_known(face): splits for face, splits in by_face.items()}, description)
-
-
-def write_npy_header(file: Any, rows: int, width: int) -> None:
-    """The head of an `.npy` file of float32 rows, which follow it."""
-    np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (rows, width)})
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:

@@ -238,6 +238,7 @@ class PairData:
         test: what is looked at in the end.
         bank: what outputs are decoded to, where targets are texts.
         encoders: the names of those that embedded inputs and targets, where they are texts.
+        encoder_cards: what decides the bits of their rows, and the fingerprints of their weights.
         task: the synthetic task, where it is one.
         options: of the task, with which these rows were drawn, where it has some.
     """
@@ -248,6 +249,7 @@ class PairData:
     test: Pairs
     bank: TextBank | None = None
     encoders: tuple[str, str] | None = None
+    encoder_cards: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None
     task: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 

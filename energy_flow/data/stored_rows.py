@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .storing import scales_of
+
 IN_MEMORY = 256 * 2**20  # bytes up to which a matrix is kept in memory
 CHUNK = 8192  # rows that are looked at at once where all are looked at
 DENSE = 4  # one read of a span beats many of rows while the span is at most this many times the rows
@@ -29,12 +31,20 @@ class StoredRows:
         dtype: of the numbers in the file.
         shape: rows and width in the file.
         index: (N,) the rows of the file that count, in this order; by default all.
+        scales: (width,) what the numbers of each column are multiplied by, where they are stored as whole numbers.
     """
 
     def __init__(
-        self, path: Path, offset: int, dtype: torch.dtype, shape: tuple[int, int], index: Tensor | None = None
+        self,
+        path: Path,
+        offset: int,
+        dtype: torch.dtype,
+        shape: tuple[int, int],
+        index: Tensor | None = None,
+        scales: Tensor | None = None,
     ) -> None:
         self.path, self.offset, self.stored_dtype, self._stored_shape = path, offset, dtype, shape
+        self._scales = scales
         self._index = torch.arange(shape[0]) if index is None else index
 
     @property
@@ -62,9 +72,13 @@ class StoredRows:
     def subset(self, index: Tensor) -> StoredRows:
         """The same file, with fewer rows or in another order."""
         chosen = self._index.index_select(0, index)
-        return StoredRows(self.path, self.offset, self.stored_dtype, self._stored_shape, chosen)
+        return StoredRows(self.path, self.offset, self.stored_dtype, self._stored_shape, chosen, self._scales)
 
     def _read(self, places: Tensor) -> Tensor:
+        rows = self._read_numbers(places)
+        return rows if self._scales is None else rows * self._scales
+
+    def _read_numbers(self, places: Tensor) -> Tensor:
         with io.FileIO(self.path) as file:
             if not len(places):
                 return torch.empty(0, self.shape[1])
@@ -149,12 +163,17 @@ def open_npy(path: Path, in_memory: int = IN_MEMORY) -> Rows:
     except (ValueError, EOFError, OSError) as error:
         raise ValueError(f"{path}: not an .npy file ({error}); write it with numpy.save") from error
     dtypes = {np.dtype("<f8"): torch.float64, np.dtype("<f4"): torch.float32, np.dtype("<f2"): torch.float16}
+    scales = None
+    if matrix.dtype == np.int8 and matrix.ndim == 2 and scales_of(path).is_file():
+        dtypes[matrix.dtype] = torch.int8
+        scales = torch.from_numpy(np.load(scales_of(path)))
     if matrix.ndim != 2 or matrix.dtype not in dtypes or not matrix.flags.c_contiguous:
         raise ValueError(
             f"{path}: holds {matrix.dtype} of shape {matrix.shape}; give a matrix of floating numbers in C order"
         )
     height, width = matrix.shape
-    return _open(StoredRows(path, int(matrix.offset), dtypes[matrix.dtype], (height, width)), in_memory)
+    stored = StoredRows(path, int(matrix.offset), dtypes[matrix.dtype], (height, width), scales=scales)
+    return _open(stored, in_memory)
 
 
 def open_safetensors(path: Path, name: str, in_memory: int = IN_MEMORY) -> Rows:

@@ -8,6 +8,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .files import READERS, BadRowError, ReadOptions, read_table, text_of
+from .files.json_rows import read_json, read_lines
+from .files.opening import format_of, lines_of
+
 PARTS_OF_SPEECH = ("noun", "verb", "adj", "adv")
 _ADJECTIVE_MARKER = re.compile(r"\((a|p|ip)\)$")
 
@@ -90,17 +94,13 @@ def build_wordnet(
     return card
 
 
-def read_words(path: Path) -> list[str]:
-    """Read words, one a line, or from a JSON list of objects with `word`, as the published test sets are."""
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file; give a file of words, one a line, or a JSON list with `word`")
-    text = path.read_text(encoding="utf-8")
-    if not text.lstrip().startswith("["):
-        return [line.strip() for line in text.splitlines() if line.strip()]
-    try:
-        return [entry["word"] for entry in json.loads(text)]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: not a JSON list of objects with `word`: {error}") from error
+def read_words(path: Path, options: ReadOptions | None = None) -> list[str]:
+    """Read words: one a line, or from rows with `word`, such as a JSON list, as the published test sets are.
+
+    Raises:
+        ValueError: no such file, or a word that is none; names file and line.
+    """
+    return [cells[0] for cells in _entries(path, ("word",), options)]
 
 
 class Query(NamedTuple):
@@ -110,25 +110,46 @@ class Query(NamedTuple):
     definition: str
 
 
-def read_queries(path: Path) -> list[Query]:
-    """Read a test set in the published format: a JSON list of objects with `word` and `definitions`, a text.
+def read_queries(path: Path, lower: bool = True, options: ReadOptions | None = None) -> list[Query]:
+    """Read a test set: rows with `word` and `definitions`, a text; published ones are a JSON list.
+
+    Args:
+        path: the file.
+        lower: words in lower case, as `read_senses` gives them; else as they are written.
+        options: how the file is read.
 
     Raises:
-        ValueError: no such file, not such a list, or an empty text; names the entry.
+        ValueError: no such file, nothing in it, or an empty text; names file and entry.
     """
+    entries = _entries(path, ("word", "definitions"), options)
+    found = [Query(word.lower() if lower else word, definition) for word, definition in entries]
+    if not found:
+        raise ValueError(f"{path}: no list with entries; give rows with `word` and `definitions`")
+    return found
+
+
+def _entries(path: Path, columns: tuple[str, ...], options: ReadOptions | None) -> Iterator[list[str]]:
+    """The texts of these columns, row by row; of a file with one text a line the first column alone is there."""
     if not path.is_file():
-        raise ValueError(f"{path}: no such file; give a JSON list of objects with `word` and `definitions`")
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: not JSON ({error}); give a list of objects with `word` and `definitions`") from error
-    if not isinstance(entries, list) or not entries:
-        raise ValueError(f"{path}: no list with entries; give a list of objects with `word` and `definitions`")
-    for number, entry in enumerate(entries, start=1):
-        cells = [entry.get(name) for name in ("word", "definitions")] if isinstance(entry, dict) else [None]
-        if not all(isinstance(cell, str) and cell.strip() for cell in cells):
-            raise ValueError(f"{path}: entry {number} is {entry!r:.80}; give texts as `word` and `definitions`")
-    return [Query(entry["word"].lower(), entry["definitions"]) for entry in entries]
+        raise ValueError(f"{path}: no such file; give rows with {' and '.join(f'`{name}`' for name in columns)}")
+    lists_too = len(columns) == 1
+    plain = lists_too and format_of(path) not in READERS and not _is_json(path, options)
+    read = read_lines if plain else read_json if format_of(path) not in READERS else None
+    rows = read_table(path, columns, options) if read is None else read(path, columns, options or ReadOptions())
+    for raw in rows:
+        try:
+            if isinstance(raw.cells, str):
+                raise ValueError(raw.cells)
+            cells = {"word": raw.cells["text"]} if plain else raw.cells
+            yield [text_of(cells.get(name), name) for name in columns]
+        except ValueError as error:
+            names = " and ".join(f"`{name}`" for name in columns)
+            raise BadRowError(f"{path}:{raw.line}: {error}; give texts as {names}") from None
+
+
+def _is_json(path: Path, options: ReadOptions | None) -> bool:
+    lines = lines_of(path, (options or ReadOptions()).encoding)
+    return next((line.lstrip()[0] for line in lines if line.strip()), "") in ("[", "{")
 
 
 def definition_of(gloss: str) -> str:

@@ -73,7 +73,7 @@ def _texts(subject: Subject, given: Given, along: Tensor, at: list[int]) -> Answ
     found = subject.nearest(along, SHOWN_TEXTS)
     reads = [[(match.text, round(match.score, 4)) for match in matches] for matches in found]
     if given.target is None:
-        curve, name = [matches[0][1] for matches in reads], "highest cosine"
+        curve, name = [matches[0][1] if matches else 0.0 for matches in reads], "highest cosine"
     else:
         curve = F.cosine_similarity(along, given.target.unsqueeze(0)).tolist()
         name = f"cosine with {given.target_text or 'the target'}"

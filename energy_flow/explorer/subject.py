@@ -15,7 +15,7 @@ from ..config import FACES, EnergyConfig
 from ..core import FlowProcessor
 from ..data import TASKS, PairData, PairSet, parts_of
 from ..data.pairs import Size
-from ..text import NearestTexts, TextEncoder
+from ..text import NearestTexts, TextEncoder, encoders_of
 
 MAZE, FLOOD = "maze", "flood"
 SUDOKUS = {"sudoku-4": (4, (2, 2)), "sudoku-6": (6, (3, 2))}  # digits, and columns and rows of a box
@@ -124,9 +124,10 @@ class Subject:
             ImportError: the extra `text` is not installed.
             ValueError: inputs of this data set are no texts.
         """
-        if not self.data.encoders:
+        encoders = encoders_of(self.data)
+        if encoders is None:
             raise ValueError(f"{self.data.name} has no texts; pick a row, or write numbers")
-        return TextEncoder(self.data.encoders[0])
+        return encoders[0]
 
     def warm_up(self) -> None:
         """Load what the first request would otherwise wait for: the texts, and the encoder where it is installed."""

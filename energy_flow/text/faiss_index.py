@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..data.stored_rows import Rows, chunks, host_rows, in_memory
 from .decoder import Match
+from .nearest_rows import NOWHERE, has_direction, unit_rows
 
 TRAINING_ROWS_PER_LIST = 64
 MOST_LISTS = 65_536
@@ -57,12 +58,14 @@ class ApproximateTexts:
         self._index.nprobe = probes
 
     def __call__(self, queries: Tensor, count: int = 5) -> list[list[Match]]:
-        """(N, E) queries to at most `count` near texts each, the nearest first."""
+        """(N, E) queries to at most `count` near texts each, the nearest first; none for one without direction."""
         if not 1 <= count <= len(self.texts):
             raise ValueError(f"count = {count}; give 1 to {len(self.texts)}, the texts of the bank")
         found: list[list[Match]] = []
-        for rows in F.normalize(in_memory(host_rows("queries", queries)), dim=1).split(QUERIES):
+        given = in_memory(host_rows("queries", queries))
+        for rows, usable in zip(unit_rows(given).split(QUERIES), has_direction(given).split(QUERIES), strict=True):
             _, places = self._index.search(rows.numpy(), 2 * count)
+            places[~usable.numpy()] = NOWHERE
             for query, row_places in zip(rows, torch.from_numpy(places), strict=True):
                 likely = row_places[row_places >= 0]
                 scores = F.cosine_similarity(query[None], self._rows.index_select(0, likely), dim=1)

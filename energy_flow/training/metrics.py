@@ -16,10 +16,19 @@ from torch import Tensor
 from ..data.pairs import PairSet, TextBank
 from ..data.stored_rows import CHUNK, Rows, chunks, host_rows
 from ..text.decoder import NearestTexts
+from ..text.nearest_rows import has_direction
 
+HIT_NOTHING = "are zero or not finite: they have no direction, and count as no hit"
 RESAMPLES = 1000  # of the bootstrap
 RANKED = ("median_rank", "rank_std", "acc_1", "acc_10", "acc_100")  # figures that need a bank of texts
-LESS_IS_BETTER = ("loss", "train_loss", "mse", "median_rank", "rank_std")  # of all other figures more is
+LESS_IS_BETTER = (
+    "loss",
+    "train_loss",
+    "mse",
+    "no_direction",
+    "median_rank",
+    "rank_std",
+)  # of all other figures more is
 
 
 @dataclass(frozen=True)
@@ -30,7 +39,8 @@ class EmbeddingMetrics:
         mse: mean squared error over all numbers.
         cosine: mean cosine of output and target.
         centred_cosine: the same after the means of outputs and of targets were taken off.
-        median_rank: of the target among the bank, 0-based; None without a bank.
+        no_direction: share of the outputs that are zero or not finite, and so hit nothing; None where there are none.
+        median_rank: of the target among the bank, 0-based, ties counted against it; None without a bank.
         rank_std: standard deviation of the ranks.
         acc_1: share of the rows whose target is the nearest of the bank.
         acc_10: share of the rows whose target is among the ten nearest.
@@ -42,6 +52,7 @@ class EmbeddingMetrics:
     mse: float
     cosine: float
     centred_cosine: float
+    no_direction: float | None = None
     median_rank: float | None = None
     rank_std: float | None = None
     acc_1: float | None = None
@@ -60,6 +71,7 @@ class RowFigures(NamedTuple):
     squared_error: Tensor  # (N,) mean over the numbers of a row
     cosine: Tensor  # (N,)
     centred_cosine: Tensor  # (N,)
+    has_direction: Tensor  # (N,) bool
     rank: Tensor | None  # (N,) 0-based, with a bank
     synonym: Tensor | None  # (N,) bool, with a bank that has groups
 
@@ -111,12 +123,15 @@ class Judge:
             rows = slice(start, start + CHUNK)
             found, wanted = outputs[rows], pairs.targets[rows]
             centred = F.cosine_similarity(found - means[0], wanted - means[1], dim=1)
-            parts.append(((found - wanted).square().mean(1), F.cosine_similarity(found, wanted, dim=1), centred))
+            cosine = F.cosine_similarity(found, wanted, dim=1)
+            parts.append(((found - wanted).square().mean(1), cosine, centred, has_direction(found)))
         columns = [torch.cat(column) for column in zip(*parts, strict=True)]
         return RowFigures(*columns, rank=self.ranks(outputs, pairs), synonym=self._synonyms(outputs, pairs))
 
     def ranks(self, outputs: Rows, pairs: PairSet) -> Tensor | None:
-        """(N,) int64: how many texts of the bank score higher than the right one; None without a bank.
+        """(N,) int64: how many other texts of the bank score at least as high as the right one; None without a bank.
+
+        An output that is zero or not finite hits nothing: it ranks behind the bank, and never below 100.
 
         Raises:
             ValueError: a target text is not in the bank, and `miss` is not set.
@@ -125,11 +140,17 @@ class Judge:
             return None
         places, outputs = self._places_of(pairs), host_rows("outputs", outputs)
         parts = [
-            self.nearest.ranks(chunk, right.clamp(min=0))
-            for chunk, right in zip(chunks(outputs), places.split(CHUNK), strict=True)
+            self._ranks_of(chunk, right) for chunk, right in zip(chunks(outputs), places.split(CHUNK), strict=True)
         ]
-        ranks = torch.cat(parts)
-        return ranks if self.miss is None else torch.where(places < 0, self.miss, ranks.clamp(max=self.miss))
+        return torch.cat(parts)
+
+    def _ranks_of(self, outputs: Tensor, places: Tensor) -> Tensor:
+        """(N,) ranks of the texts at some places of the bank; -1 is a text that is not there."""
+        assert self.nearest is not None  # who asks has looked
+        ranks = self.nearest.ranks(outputs, places.clamp(min=0))
+        if self.miss is None:
+            return ranks
+        return torch.where((places < 0) | ~has_direction(outputs), self.miss, ranks.clamp(max=self.miss))
 
     def _places_of(self, pairs: PairSet) -> Tensor:
         if not pairs.target_texts:
@@ -145,7 +166,7 @@ class Judge:
         groups = self.bank.groups
         nearest = torch.cat([self.nearest.top(chunk, 1)[1][:, 0] for chunk in chunks(outputs)])
         hits = [
-            right >= 0 and (right == found or not groups[right].isdisjoint(groups[found]))
+            min(right, found) >= 0 and (right == found or not groups[right].isdisjoint(groups[found]))
             for right, found in zip(self._places_of(pairs).tolist(), nearest.tolist(), strict=True)
         ]
         return torch.tensor(hits)
@@ -171,6 +192,8 @@ def _figures(rows: RowFigures) -> dict[str, Callable[[RowFigures], Tensor]]:
         "cosine": lambda one: one.cosine.mean(),
         "centred_cosine": lambda one: one.centred_cosine.mean(),
     }
+    if not rows.has_direction.all():
+        figures["no_direction"] = lambda one: (~one.has_direction).double().mean()
     if rows.rank is not None:
         figures |= {
             "median_rank": lambda one: _present(one.rank).quantile(0.5),

@@ -14,6 +14,7 @@ from .batches import box_of, epoch_batches
 from .callbacks import Callbacks
 from .diagnosis import NonFiniteError, describe, keep_batch
 from .learner import Learner
+from .metrics import HIT_NOTHING
 from .model_folder import save_model
 from .run.run import CHECKPOINT, Run
 from .run.run_state import EpochReport, RunState
@@ -113,6 +114,8 @@ class TrainingLoop:
             self.run.signals.awaited = "the end of this look at the validation set"
             look = self.ranks.from_first(partial(validation.judge, outputs, self.config))
             report = replace(report, validation_loss=look.loss, validation=look.metrics, own=look.own)
+            if look.metrics.no_direction:
+                logger.warning("%s of the validation outputs %s", f"{look.metrics.no_direction:.2%}", HIT_NOTHING)
             self.run.look({"step": state.step, "epoch": state.epoch} | report.figures(), look.examples)
         state.reports.append(report)
         self._keep(state)

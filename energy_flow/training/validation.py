@@ -126,8 +126,9 @@ def sized(name: str, pairs: PairSet) -> str:
 
 
 def _mean_of(figures: Sequence[Mapping[str, float]], shares: Sequence[float]) -> dict[str, float]:
-    """The mean of each figure over parts, by their shares of all rows."""
-    return {name: sum(one[name] * share for one, share in zip(figures, shares, strict=True)) for name in figures[0]}
+    """The mean of each figure over parts, by their shares of all rows; a figure that a part lacks is 0 there."""
+    names = dict.fromkeys(name for one in figures for name in one)
+    return {name: sum(one.get(name, 0.0) * share for one, share in zip(figures, shares, strict=True)) for name in names}
 
 
 def check_pairs(name: str, pairs: Pairs, config: EnergyConfig, needs_directions: bool) -> None:

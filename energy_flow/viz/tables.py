@@ -11,12 +11,17 @@ HEADINGS = {
     "mse": "MSE",
     "cosine": "cosine",
     "centred_cosine": "centred cosine",
+    "no_direction": "no direction",
     "rank_std": "rank std",
     "median_rank": "median rank",
     "acc_1": "acc@1",
     "acc_10": "acc@10",
     "acc_100": "acc@100",
     "synonym_acc_1": "synonym acc@1",
+    "recall_1": "recall@1",
+    "recall_10": "recall@10",
+    "recall_100": "recall@100",
+    "ndcg_10": "nDCG@10",
 }
 
 

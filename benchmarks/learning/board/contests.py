@@ -99,7 +99,7 @@ CONTESTS: dict[str, Contest] = {
     "reverse-dictionary": Contest(None, PRESETS["tiny"] | {"warmup_steps": 100}, 0),
     "maze": Contest(
         "maze",
-        grid(25),
+        grid(25, loss_along=0.5),
         1250,
         trials=(
             *square(400, 5, 7, 9),

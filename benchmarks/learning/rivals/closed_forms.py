@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 
@@ -11,20 +11,18 @@ from torch import Tensor, nn
 
 from energy_flow.data import PairSet
 from energy_flow.data.pairs import Pairs, Size, parts_of
+from energy_flow.training.linear_map import solve_ridge, with_constant
 from energy_flow.utils import batch_slices
 
 from .windows import RADIUS, windows
 
-RIDGES = tuple(10.0**exponent for exponent in range(-3, 5))
 CHUNK = 2048
-
-Parts = Callable[[], Iterable[tuple[Tensor, Tensor]]]  # (N, E) inputs and (N, T) targets, part by part
 
 
 def ridge(train_pairs: PairSet, validation: PairSet, inputs: Tensor) -> Tensor:
     """(N, T) least squares with a constant; the penalty is the one of least squared error on the validation split."""
-    weights = _solve(*(partial(_whole, pairs) for pairs in (train_pairs, validation)))
-    return (_with_constant(inputs) @ weights).float()
+    weights, _ = solve_ridge(*(partial(_whole, pairs) for pairs in (train_pairs, validation)))
+    return (with_constant(inputs) @ weights).float()
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,12 +40,13 @@ class WindowRidge:
     @classmethod
     def solve(cls, train_pairs: Pairs, validation: Pairs, cell_in: int, cell_out: int) -> WindowRidge:
         """Find the weights, and the penalty as `ridge` does."""
-        return cls(_solve(*(partial(_cells, pairs, cell_in, cell_out) for pairs in (train_pairs, validation))), cell_in)
+        weights, _ = solve_ridge(*(partial(_cells, pairs, cell_in, cell_out) for pairs in (train_pairs, validation)))
+        return cls(weights, cell_in)
 
     def __call__(self, rows: Tensor, face: Size) -> Tensor:
         """(N, E) rows of a face to (N, T)."""
         around = _windows_of(rows, self.cell_in, face)
-        return (_with_constant(around) @ self.weights).float().view(len(rows), -1)
+        return (with_constant(around) @ self.weights).float().view(len(rows), -1)
 
 
 def procrustes(train_pairs: PairSet, inputs: Tensor) -> Tensor:
@@ -78,28 +77,3 @@ def _cells(pairs: Pairs, cell_in: int, cell_out: int) -> Iterable[tuple[Tensor, 
 
 def _windows_of(rows: Tensor, cell_in: int, face: Size) -> Tensor:
     return windows(rows.unflatten(1, (-1, cell_in)), face, RADIUS).flatten(0, 1)
-
-
-def _solve(train: Parts, validation: Parts) -> Tensor:
-    """(E + 1, T) the weights of the best penalty."""
-    gram, moments = _moments(train)
-    identity = torch.eye(len(gram), dtype=torch.float64)
-    solutions = [torch.linalg.solve(gram + penalty * identity, moments) for penalty in RIDGES]
-
-    def error(weights: Tensor) -> float:
-        return sum(float((_with_constant(rows) @ weights - wanted).square().sum()) for rows, wanted in validation())
-
-    return min(solutions, key=error)
-
-
-def _moments(parts: Parts) -> tuple[Tensor, Tensor]:
-    """What rows have in common with themselves, (E + 1, E + 1), and with the targets, (E + 1, T)."""
-    found = [torch.zeros(()).double(), torch.zeros(()).double()]
-    for rows, targets in parts():
-        constant = _with_constant(rows)
-        found = [found[0] + constant.T @ constant, found[1] + constant.T @ targets.double()]
-    return found[0], found[1]
-
-
-def _with_constant(rows: Tensor) -> Tensor:
-    return torch.cat((rows, rows.new_ones(len(rows), 1)), dim=1).double()
