@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,9 @@ from energy_flow.config import PRESETS, EnergyConfig, create_config
 from energy_flow.core import create_processor
 from energy_flow.data import PairData, load_data, parts_of
 from energy_flow.data.sources import settings_with_room
-from energy_flow.training import EnergyTrainer
+from energy_flow.models import SCORES
+from energy_flow.sharing import ModelCard, Score
+from energy_flow.training import EnergyTrainer, load_model
 from energy_flow.training.batches import box_of
 from energy_flow.utils.files import replace_file
 
@@ -63,8 +66,7 @@ def run_seed(name: str, seed: int, results: Path) -> None:
         "commit": commit(),
     }
     losses = judged(trainer, data)
-    facts["scores"] = {label: score_of(rows[None]) for label, rows in losses.items()}
-    print(f"{name}, seed {seed}, {facts['seconds']} s: {facts['scores']}", flush=True)
+    print(f"{name}, seed {seed}, {facts['seconds']} s: {scores_of([losses])}", flush=True)
     trainer.save(results / f"seed-{seed}")
     replace_file(results / f"seed-{seed}" / "losses.safetensors", lambda path: save_file(losses, path))
     write_json(results / f"seed-{seed}" / "facts.json", facts)
@@ -81,12 +83,20 @@ def judged(trainer: EnergyTrainer, data: PairData) -> dict[str, Tensor]:
     return found
 
 
-def score_of(losses: Tensor) -> dict[str, Any]:
-    """The mean score of (K, N, 2) losses of seeds, and its interval over seeds and rows."""
-    lost, total = losses[..., 0], losses[..., 1]
-    low, high = interval(resampled({"seeds": (lost, total)})["seeds"])
-    score = float((1 - lost.sum(1) / total.sum(1)).mean())
-    return {"score": round(score, 5), "interval": [round(low, 5), round(high, 5)], "rows": lost.shape[1]}
+def scores_of(losses: Sequence[dict[str, Tensor]]) -> dict[str, dict[str, Any]]:
+    """The mean score over seeds for each part of the test rows, and its interval over seeds and rows.
+
+    Args:
+        losses: of each seed, (N, 2) by the name of the part.
+    """
+    found = {}
+    for label in losses[0]:
+        lost, total = torch.stack([one[label] for one in losses]).unbind(2)  # (K, N)
+        low, high = interval(resampled({"seeds": (lost, total)})["seeds"])
+        score = float((1 - lost.sum(1) / total.sum(1)).mean())
+        bounds = [round(low, 6), round(high, 6)]
+        found[label] = {"score": round(score, 6), "interval": bounds, "rows": lost.shape[1]}
+    return found
 
 
 def publish(name: str, results: Path, folder: Path) -> None:
@@ -104,14 +114,30 @@ def publish(name: str, results: Path, folder: Path) -> None:
         "metric": headline(None if data == "shipped" else data),
         "parameters": facts[0]["parameters"],
         "shipped_seed": SHIPPED_SEED,
-        "scores": {label: score_of(torch.stack([one[label] for one in losses])) for label in losses[0]},
-        "seeds": facts,
+        "scores": scores_of(losses),
+        "seeds": [about | {"scores": scores_of([lost])} for about, lost in zip(facts, losses, strict=True)],
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    for file in ("model.safetensors", "config.json"):
-        content = (results / f"seed-{SHIPPED_SEED}" / file).read_bytes()
-        replace_file(folder / file, lambda path, content=content: path.write_bytes(content))
-    write_json(folder / "scores.json", scores)
+    model = load_model(results / f"seed-{SHIPPED_SEED}")
+    model.save_pretrained(folder, card=card_of(scores))
+    write_json(folder / SCORES, scores)
+
+
+def card_of(scores: dict[str, Any]) -> ModelCard:
+    """What the README of the model says."""
+    shipped = next(one for one in scores["seeds"] if one["seed"] == SHIPPED_SEED)
+    return ModelCard(
+        name=f"energy-flow {scores['name']}",
+        what=scores["what"],
+        data=scores["data"],
+        command=scores["command"],
+        seed=SHIPPED_SEED,
+        scores=[
+            Score(scores["metric"], label, one["score"], *one["interval"], one["rows"], len(scores["seeds"]))
+            for label, one in scores["scores"].items()
+        ],
+        machine=shipped["machine"],
+        licence="apache-2.0",
+    )
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

@@ -27,6 +27,8 @@ from .data_embed import Embed
 from .evaluate import Evaluate
 from .explore import Explore
 from .info import Info
+from .list_models import ListModels
+from .load_model import LoadModel
 from .predict import Predict
 from .trace import TraceFlows
 from .train import Train
@@ -54,6 +56,8 @@ COMMANDS: dict[str, Any] = CONFIGURED | {
     "trace": TraceFlows,
     "predict": Predict,
     "explore": Explore,
+    "list": ListModels,
+    "load": LoadModel,
     "train-decoder": TrainDecoder,
     "train-linear": TrainLinear,
     "translate": Translate,

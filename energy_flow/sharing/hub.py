@@ -26,8 +26,8 @@ def fetch(repo_id: str, files: Sequence[str], **options: Any) -> Path:
         return Path(hub.snapshot_download(repo_id, allow_patterns=list(files), **options))
     except (hub.errors.HFValidationError, hub.errors.RepositoryNotFoundError) as error:
         raise ValueError(
-            f"{repo_id}: neither a folder nor a model on the hub; give a folder such as RUN/best, or user/name, and for "
-            "a private model a token"
+            f"{repo_id}: neither a folder nor a model on the hub; give a folder such as RUN/best, or user/name, and a "
+            "token where the model is private"
         ) from error
     except (hub.errors.HfHubHTTPError, hub.errors.LocalEntryNotFoundError, ConnectionError) as error:
         raise ValueError(f"{repo_id}: not loaded from the hub: {_first_line(error)}") from error
