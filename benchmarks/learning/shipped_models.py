@@ -132,7 +132,15 @@ def card_of(scores: dict[str, Any]) -> ModelCard:
         command=scores["command"],
         seed=SHIPPED_SEED,
         scores=[
-            Score(scores["metric"], label, one["score"], *one["interval"], one["rows"], len(scores["seeds"]))
+            Score(
+                metric=scores["metric"],
+                where=label,
+                value=one["score"],
+                low=one["interval"][0],
+                high=one["interval"][1],
+                rows=one["rows"],
+                seeds=len(scores["seeds"]),
+            )
             for label, one in scores["scores"].items()
         ],
         machine=shipped["machine"],

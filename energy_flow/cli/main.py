@@ -30,6 +30,7 @@ from .info import Info
 from .list_models import ListModels
 from .load_model import LoadModel
 from .predict import Predict
+from .share import Share
 from .trace import TraceFlows
 from .train import Train
 from .train_decoder import TrainDecoder
@@ -58,6 +59,7 @@ COMMANDS: dict[str, Any] = CONFIGURED | {
     "explore": Explore,
     "list": ListModels,
     "load": LoadModel,
+    "share": Share,
     "train-decoder": TrainDecoder,
     "train-linear": TrainLinear,
     "translate": Translate,
