@@ -21,8 +21,8 @@ ALLOWED = {
     "sharing": {"config", "utils"},
     "models": {"core", "sharing"},
     "analysis": {"config", "core", "data", "utils", "viz"},
-    "cli": {"analysis", "config", "core", "data", "distributed", "explorer", "models", "sharing", "stores", "text"}
-    | {"training", "utils", "viz"},
+    "cli": {"analysis", "config", "core", "data", "distributed", "explorer", "integrations", "models", "sharing"}
+    | {"stores", "text", "training", "utils", "viz"},
     "explorer": {"analysis", "config", "core", "data", "text", "training", "viz"},
     "integrations": {"config", "core", "data", "sharing", "training", "utils", "viz"},
     "training": {"config", "core", "data", "distributed", "sharing", "text", "utils"},

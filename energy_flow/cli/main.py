@@ -26,6 +26,7 @@ from .data_build_shipped import BuildShipped
 from .data_embed import Embed
 from .evaluate import Evaluate
 from .explore import Explore
+from .export import Export
 from .info import Info
 from .list_models import ListModels
 from .load_model import LoadModel
@@ -60,6 +61,7 @@ COMMANDS: dict[str, Any] = CONFIGURED | {
     "list": ListModels,
     "load": LoadModel,
     "share": Share,
+    "export": Export,
     "train-decoder": TrainDecoder,
     "train-linear": TrainLinear,
     "translate": Translate,
