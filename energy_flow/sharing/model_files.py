@@ -40,7 +40,10 @@ def require_model(folder: Path) -> None:
     """
     for name in (WEIGHTS, CONFIG):
         if not (folder / name).is_file():
-            raise ValueError(f"{folder / name}: no such file; give a model folder, such as RUN/best")
+            raise ValueError(
+                f"{folder / name}: no such file; give a model folder, such as RUN/best, or a name that "
+                "`energy-flow list` shows"
+            )
 
 
 def read_weights(path: Path, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
