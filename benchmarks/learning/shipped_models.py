@@ -11,6 +11,7 @@ A seed that has run is kept in the results and not run again, unless `--again` a
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -90,7 +91,7 @@ def scores_of(losses: Sequence[dict[str, Tensor]]) -> dict[str, dict[str, Any]]:
         losses: of each seed, (N, 2) by the name of the part.
     """
     found = {}
-    for label in losses[0]:
+    for label in sorted(losses[0], key=lambda name: [int(number) for number in re.findall(r"\d+", name)]):
         lost, total = torch.stack([one[label] for one in losses]).unbind(2)  # (K, N)
         low, high = interval(resampled({"seeds": (lost, total)})["seeds"])
         score = float((1 - lost.sum(1) / total.sum(1)).mean())
