@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from energy_flow import FlowProcessor, create_config, create_processor
+from energy_flow import EnergyTrainer, FlowProcessor, create_config, create_processor
 from energy_flow.cli import main
 from energy_flow.sharing import CARD, CONFIG, WEIGHTS, ModelCard, Score, read_weights
 from energy_flow.utils import files
@@ -45,6 +45,16 @@ def test_a_model_comes_back_from_its_folder(model: FlowProcessor, tmp_path: Path
     assert found.config == model.config
     assert {path.name for path in (tmp_path / "new" / "model").iterdir()} == {WEIGHTS, CONFIG, CARD}
     torch.testing.assert_close(found(ROWS), model.eval()(ROWS), rtol=0, atol=0)
+
+
+def test_what_is_shared_has_the_averaged_weights(tmp_path: Path) -> None:
+    config = CONFIGURATION.replace(ema_decay=0.9, batch_size=8, learning_rate=1e-2)
+    trainer = EnergyTrainer(create_processor(config), config)
+    trainer.train(torch.randn(32, 16), torch.randn(32, 16), epochs=1)
+    judged = trainer.judged_model()
+    trainer.save(tmp_path)
+    torch.testing.assert_close(judged(ROWS), FlowProcessor.from_pretrained(tmp_path)(ROWS), rtol=0, atol=0)
+    assert not torch.equal(judged(ROWS), trainer.processor.eval()(ROWS))
 
 
 def test_a_save_that_fails_changes_nothing(model: FlowProcessor, tmp_path: Path, monkeypatch) -> None:
@@ -116,24 +126,26 @@ def test_a_model_goes_to_the_hub_and_comes_back(model: FlowProcessor, tmp_path: 
     pytest.importorskip("huggingface_hub")
     model.save_pretrained(tmp_path / "model", card=CARD_OF_TESTS)
     code = (
-        "import torch\nfrom energy_flow import FlowProcessor, load\n"
+        "import torch\nfrom energy_flow import FlowProcessor, load\nfrom energy_flow.cli import main\n"
         "rows = torch.randn(3, 16, generator=torch.Generator().manual_seed(1))\n"
         "model = FlowProcessor.from_pretrained(r'{folder}')\n"
         "print(model.push_to_hub('user/test'))\n"
         "found = FlowProcessor.from_pretrained('user/test')\n"
         "again = FlowProcessor.from_pretrained('user/test', local_files_only=True)\n"
         "assert torch.equal(found(rows), model(rows)) and torch.equal(again(rows), load('user/test')(rows))\n"
+        "main(['load', 'user/test', '--output', r'{copy}'])\n"
         "for name, options in (('user/none', {{}}), ('user/test', {{'revision': 'none'}}), ('no name', {{}})):\n"
         "    try:\n        FlowProcessor.from_pretrained(name, **options)\n"
         "    except ValueError as error:\n        print(error)\n"
-    ).format(folder=tmp_path / "model")
+    ).format(folder=tmp_path / "model", copy=tmp_path / "copy")
     with hub_stand_in() as (hub, address):
         ran = run_python(code, address, tmp_path / "cache")
         assert ran.returncode == 0, ran.stderr
-        lines = ran.stdout.splitlines()
+        assert (tmp_path / "copy" / CARD).read_bytes() == hub.files("user/test")[CARD]
+        lines = [line for line in ran.stdout.splitlines() if not line.startswith("wrote")]
         assert lines[0] == f"{address}/user/test/commit/{hub.sha('user/test')}"
         assert lines[1].startswith("user/none: neither a folder nor a model on the hub")
-        assert lines[2].startswith("user/test: not loaded from the hub: ")
+        assert lines[2].startswith("user/test: no such folder, and not loaded from the hub: ")
         assert lines[3].startswith("no name: neither a folder nor a model on the hub")
         pushed = hub.files("user/test")
         assert set(pushed) == {WEIGHTS, CONFIG, CARD}

@@ -8,7 +8,7 @@ from pathlib import Path
 import tyro
 
 from ..models import load, model_path
-from ..sharing import CARD, CONFIG
+from ..sharing import CARD, CONFIG, WEIGHTS, ModelCard, fetch, write_model
 from ..utils.files import require_writable
 from .report import console
 
@@ -28,10 +28,14 @@ class LoadModel:
         require_writable(folder, "folder of --output", CONFIG)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise ValueError(f"{folder} holds files already; give a new folder with --output")
-        model = load(self.name)
-        folder.mkdir(parents=True, exist_ok=True)
-        card = model_path(self.name) / CARD
-        if card.is_file():
-            (folder / CARD).write_text(card.read_text(encoding="utf-8"), encoding="utf-8", newline="\n")
-        model.save_pretrained(folder)
+        found = model_path(self.name)
+        if not found.is_dir() and "/" in self.name:
+            found = fetch(self.name, [WEIGHTS, CONFIG, CARD])
+        model = load(found)
+        write_model(folder, model.state_dict(), model.config, _card(found) or ModelCard().text(model.config))
         console.print(f"wrote {folder}; energy-flow evaluate {folder} --data ... judges it")
+
+
+def _card(folder: Path) -> str | None:
+    path = folder / CARD
+    return path.read_text(encoding="utf-8") if path.is_file() else None

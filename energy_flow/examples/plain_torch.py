@@ -43,13 +43,15 @@ def main(pairs: int = 2048, epochs: int = 8) -> float:
     optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3)
     batches = DataLoader(TensorDataset(inputs[:pairs], targets[:pairs]), batch_size=64, shuffle=True)
     for epoch in range(epochs):
+        losses = []
         for rows, wanted in batches:
             loss = 1 - torch.cosine_similarity(model(rows), wanted).mean()
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
-        print(f"epoch {epoch + 1}: loss of the last batch {loss.item():.4f}")
+            losses.append(loss.detach())
+        print(f"epoch {epoch + 1}: loss {torch.stack(losses).mean().item():.4f}")
     model.eval()
     with torch.no_grad():
         cosine = torch.cosine_similarity(model(inputs[pairs:]), targets[pairs:]).mean().item()

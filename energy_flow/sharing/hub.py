@@ -30,7 +30,7 @@ def fetch(repo_id: str, files: Sequence[str], **options: Any) -> Path:
             "token where the model is private"
         ) from error
     except (hub.errors.HfHubHTTPError, hub.errors.LocalEntryNotFoundError, ConnectionError) as error:
-        raise ValueError(f"{repo_id}: not loaded from the hub: {_first_line(error)}") from error
+        raise ValueError(f"{repo_id}: no such folder, and not loaded from the hub: {_first_line(error)}") from error
 
 
 def publish(
