@@ -6,8 +6,6 @@ import argparse
 import csv
 import hashlib
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -15,27 +13,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.table import Table
 
 import energy_flow
 from energy_flow.config import EnergyConfig
+from energy_flow.utils.machine import machine as machine_here
 
 RESULTS = Path(__file__).parent / "results"
 
 
 def machine() -> dict[str, Any]:
     """Processor, threads, accelerator and versions."""
-    return {
-        "processor": _processor(),
-        "torch_threads": torch.get_num_threads(),
-        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "energy_flow": energy_flow.__version__,
-        "system": platform.system(),
-    }
+    return machine_here() | {"energy_flow": energy_flow.__version__}
 
 
 def fingerprint(config: EnergyConfig) -> str:
@@ -94,10 +84,3 @@ def write_tables(path: Path, title: str, columns: Sequence[str], rows: Sequence[
         csv.writer(file, lineterminator="\n").writerows(
             [[*columns, *whole_run], *([*row, *whole_run.values()] for row in cells)]
         )
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores"

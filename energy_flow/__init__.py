@@ -2,6 +2,7 @@
 
 from .config import EnergyConfig, create_config
 from .core import EnergyCarrier, EnergyLattice, FlowProcessor, FlowResult, SimpleNeuron, create_processor
+from .models import load
 from .training import EnergyTrainer, load_model, save_model
 
 __version__ = "0.1.0"
@@ -16,6 +17,7 @@ __all__ = [
     "SimpleNeuron",
     "create_config",
     "create_processor",
+    "load",
     "load_model",
     "save_model",
 ]

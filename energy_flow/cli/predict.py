@@ -12,7 +12,6 @@ from torch import Tensor
 
 from ..data import PairData, load_data, parts_of
 from ..data.files import ReadOptions
-from ..data.sources import SHIPPED
 from ..data.vector_files import VectorSource, check_output, open_vectors
 from ..data.vector_output import UnfinishedRows, finish, note_of
 from ..data.vector_tables import OUTPUT
@@ -22,6 +21,7 @@ from ..training.batches import box_of
 from ..training.metrics import HIT_NOTHING
 from ..utils.files import require_writable, sha256_of
 from .decoding import Decode, by_index, by_search, by_writing, hub_queries
+from .found_models import data_of, model_folder
 from .given_rows import TextRows, read_texts
 from .progress import rows_bar
 from .report import console, load_trainer, print_decoded, print_picture
@@ -35,7 +35,8 @@ class Predict:
     """Send texts, vectors or test examples through a model: write what comes out, or decode it to the nearest texts."""
 
     model: tyro.conf.Positional[Path]
-    """model folder, such as runs/NAME/best, or a linear map that train-linear wrote"""
+    """model folder, such as runs/NAME/best, a name that `energy-flow list` shows, or a linear map that train-linear
+    wrote"""
     texts: tyro.conf.Positional[tuple[str, ...]] = ()
     """texts to embed (needs the extra text) and send through the model; none: test examples of the data set"""
     texts_file: str | None = None
@@ -123,7 +124,7 @@ class Predict:
     def _map(self) -> RowMap:
         if self.model.is_file():
             return StoredLinearMap(self.model)
-        return LatticeMap(self.model, load_trainer(self.model, self.device))
+        return LatticeMap(model_folder(self.model), load_trainer(self.model, self.device))
 
     def _data(self, row_map: RowMap) -> PairData | None:
         """The data set whose texts outputs are decoded to, or whose examples are shown; None where none is needed.
@@ -136,7 +137,7 @@ class Predict:
         if own_rows and self.output is not None and not asked:
             return None
         seed = row_map.trainer.config.data_seed if isinstance(row_map, LatticeMap) else 0
-        return load_data(self.data or SHIPPED, seed)
+        return load_data(data_of(self.model, self.data), seed)
 
     def _decoding(self, row_map: RowMap, data: PairData) -> Decode | None:
         """How outputs become texts; None where they cannot, and are written all the same."""

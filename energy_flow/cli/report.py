@@ -18,6 +18,7 @@ from ..training.retrieval import Retrieval, can_rank, retrieval_figures, retriev
 from ..utils import DeviceManager
 from ..utils.console import PlainConsole, printable
 from ..viz import examples_table, metrics_table
+from .found_models import model_folder
 from .row_map import LatticeMap, RowMap, require_width
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ console = PlainConsole(soft_wrap=sys.stdout is None or not sys.stdout.isatty())
 
 
 def load_trainer(folder: Path, device: str) -> EnergyTrainer:
-    """A trainer of the model in a folder, to predict and judge with."""
-    processor = load_model(folder)
+    """A trainer of the model in a folder, or of the package's model of this name, to predict and judge with."""
+    processor = load_model(model_folder(folder))
     return EnergyTrainer(processor, processor.config, devices=DeviceManager(device, processor.config.precision))
 
 

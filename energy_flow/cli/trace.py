@@ -13,11 +13,10 @@ from ..analysis import Trace, TraceWriter
 from ..config import Box
 from ..data import load_data
 from ..data.checked_rows import check_width
-from ..data.sources import SHIPPED
 from ..training import load_model
 from ..utils import DeviceManager, batch_slices
 from ..utils.files import replace_file, require_writable
-from .analyze import model_folder, run_folder
+from .found_models import data_of, home_of_results, model_folder
 from .report import console
 from .rows import pairs_in_box
 from .trace_page import write_trace_page
@@ -30,9 +29,10 @@ class TraceFlows:
     """Write the trace of every flow of some samples to a Parquet file, which pandas, polars and DuckDB open."""
 
     run: tyro.conf.Positional[Path]
-    """run folder, of which the best weights are taken, or model folder"""
-    data: str = SHIPPED
-    """shipped, a synthetic task, a folder, or a .safetensors file"""
+    """run folder, of which the best weights are taken, model folder, or a name that `energy-flow list` shows"""
+    data: str | None = None
+    """shipped, a synthetic task, a folder, or a .safetensors file; by default what a model of the package was trained
+    on, and for others shipped"""
     split: Literal["train", "validation", "test"] = "test"
     """which split"""
     samples: tuple[int, ...] = (0,)
@@ -52,10 +52,10 @@ class TraceFlows:
 
     def __call__(self) -> None:
         """Run the samples, some at a time, and write what their flows did."""
-        path = (self.output or run_folder(self.run) / "trace.parquet").expanduser()
+        path = (self.output or home_of_results(self.run) / "trace.parquet").expanduser()
         require_writable(path.parent, "folder of --output", path.name)
         own = load_model(model_folder(self.run), DeviceManager(self.device).device).eval()
-        data = load_data(self.data, own.config.data_seed)
+        data = load_data(data_of(self.run, self.data), own.config.data_seed)
         box = own.config.box if self.box is None else Box.parse(self.box)
         pairs = pairs_in_box(box, data, self.split, self.rows, own.config)
         processor = own.in_box(box)

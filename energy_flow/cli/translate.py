@@ -9,6 +9,7 @@ from typing import Literal
 import tyro
 
 from ..stores import Translation, translate_store
+from .found_models import model_folder
 from .progress import rows_bar
 from .report import console, load_trainer
 from .row_map import LatticeMap, StoredLinearMap
@@ -48,7 +49,7 @@ class Translate:
         row_map = (
             StoredLinearMap(self.model)
             if self.model.is_file()
-            else LatticeMap(self.model, load_trainer(self.model, self.device))
+            else LatticeMap(model_folder(self.model), load_trainer(self.model, self.device))
         )
         translation = Translation(row_map, row_map.widths, row_map.made_of, row_map.block, NORMALISE[self.normalise])
         with rows_bar("translating") as show:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..config import Box, EnergyConfig
+from ..sharing import HubModel
 from .constants import seeded_start
 from .embedding_mapper import EmbeddingMapper
 from .energy_carrier import EnergyCarrier
@@ -25,7 +27,7 @@ from .simple_neuron import SimpleNeuron
 from .step import Step
 
 
-class FlowProcessor(nn.Module):
+class FlowProcessor(HubModel):
     """The whole model: embedding in, flows through the lattice, embedding out.
 
     It builds the carrier and the mapper itself, so that one `state_dict` holds every parameter; their weights follow
@@ -51,6 +53,11 @@ class FlowProcessor(nn.Module):
         self.noise_source: torch.Generator | None = None  # of `energy_noise`; None is torch's own
         self._lattices: dict[EnergyConfig, EnergyLattice] = {}  # of boxes other than the model's own
         self.limit_training_flows(config.max_active_flows)
+
+    @classmethod
+    def from_config(cls, config: EnergyConfig) -> Self:
+        """Lattice, neuron and processor with the weights of `config.seed`; no global generator is touched."""
+        return cls(EnergyLattice(config), SimpleNeuron(config), config)
 
     def forward(
         self,
@@ -272,4 +279,4 @@ class FlowProcessor(nn.Module):
 
 def create_processor(config: EnergyConfig) -> FlowProcessor:
     """Build lattice, neuron and processor with the weights of `config.seed`; no global generator is touched."""
-    return FlowProcessor(EnergyLattice(config), SimpleNeuron(config), config)
+    return FlowProcessor.from_config(config)

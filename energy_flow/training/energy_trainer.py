@@ -5,6 +5,7 @@ Shapes: `N` pairs, `E` embedding width.
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -231,6 +232,11 @@ class EnergyTrainer:
         config = self.config if box is None else self.config.in_box(box)
         check_pairs("pairs", pairs, config, self._learner.needs_directions)
         return measure(self.predict(pairs.inputs, box), pairs, bank)
+
+    def judged_model(self) -> FlowProcessor:
+        """A copy in `eval()`, with the weights that are judged and saved: their average, where there is one."""
+        with self._learner.judged_weights():
+            return copy.deepcopy(self.processor).eval()
 
     def save(self, folder: str | Path) -> None:
         """Write weights (their average, where `ema_decay` asks for one) and configuration; `load_model` reads them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 BLOCK = 1 << 20  # bytes read at once for a checksum
@@ -23,6 +23,27 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     finally:
         temporary.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def replace_files(folder: Path, writers: Mapping[str, Callable[[Path], object]]) -> None:
+    """Write several files of a folder; all are on the disk before the first is moved to its place, one after the other.
+
+    Args:
+        folder: it is made where it is missing.
+        writers: what writes each file, by the file's name.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = {name: folder / f".{name}.{os.getpid()}.tmp" for name in writers}
+    try:
+        for name, write in writers.items():
+            write(temporary[name])
+            sync_file(temporary[name])
+        for name, path in temporary.items():
+            os.replace(path, (folder / name).resolve() if (folder / name).is_symlink() else folder / name)
+    finally:
+        for path in temporary.values():
+            path.unlink(missing_ok=True)
+    sync_folder(folder)
 
 
 def sync_file(path: Path) -> None:
