@@ -11,6 +11,7 @@ import torch
 import energy_flow
 from energy_flow import FlowProcessor, models
 from energy_flow.cli import main
+from energy_flow.cli.found_models import data_of
 from energy_flow.data import TASKS, make_split
 from energy_flow.data.pairs import one_size
 from energy_flow.sharing import CARD, CONFIG, WEIGHTS
@@ -131,3 +132,9 @@ def assert_within(found: dict, recorded: dict) -> None:
         low, high = recorded[where]["interval"]
         assert score["interval"][0] <= high
         assert score["interval"][1] >= low, where
+
+
+def test_what_is_no_model_of_the_package_has_the_shipped_data_by_default() -> None:
+    assert data_of(Path("runs/mine"), None) == "shipped"
+    assert data_of(Path("maze"), None) == "maze"
+    assert data_of(Path("maze"), "flood") == "flood"
