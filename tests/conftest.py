@@ -11,6 +11,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a core for each worker, and for the p
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
+ABOUT_IMAGES = ("test_filmstrip", "test_cli")
+
 
 def pytest_addoption(parser) -> None:
     parser.addoption("--screenshots", metavar="FOLDER", help="where browser tests keep pictures; a temporary folder")
@@ -29,6 +31,13 @@ def _quiet_and_seeded():
             handler.close()
     logger.handlers[:], logger.propagate = handlers, propagate
     logger.setLevel(level)
+
+
+@pytest.fixture(autouse=True)
+def _no_images(request, monkeypatch):
+    """Runs draw no images where a test is not about them: matplotlib takes half the time of a small run."""
+    if request.path.stem not in ABOUT_IMAGES:
+        monkeypatch.setattr("energy_flow.cli.filmstrip.Filmstrip._draw", lambda *given: None)
 
 
 @pytest.fixture

@@ -37,6 +37,8 @@ from energy_flow.core.flows import BORN
 from energy_flow.core.interventions import GoStraight
 from energy_flow.data import PairSet, make_split
 from energy_flow.data.pairs import one_size
+from energy_flow.data.tasks import Task
+from energy_flow.data.tasks.judging import r_squared
 
 from .traces import hand_made
 
@@ -375,10 +377,14 @@ def test_what_does_not_go_together_is_refused(runs, options, words: str, capsys)
     assert left.value.code == 2 and words in capsys.readouterr().err
 
 
-def test_data_of_another_width_or_face_is_named(runs, capsys) -> None:
+def test_data_of_another_width_or_face_is_named(runs, tasks, capsys) -> None:
+    def of_six(rows, split, fixed, random):
+        return torch.zeros(min(rows, 30), 36), torch.zeros(min(rows, 30), 36)
+
+    tasks.add("six", Task("nothing", of_six, "own figure", r_squared, {}, finite=True, face=(6, 6)))
     for data, words in (
         ("identity", "identity: inputs has width 64, the model expects 16"),
-        ("sudoku-6", "a box of 12x12x8 has 4 x 4 sites, and sudoku-6 has no rows for as many; give other data"),
+        ("six", "a box of 12x12x8 has 4 x 4 sites, and six has no rows for as many; give other data"),
     ):
         with pytest.raises(SystemExit):
             main(["analyze", str(runs / "seed-0"), "--data", data])

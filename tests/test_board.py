@@ -129,7 +129,9 @@ def test_a_loss_that_is_not_finite_stops_before_the_step() -> None:
 
 
 def test_rivals_take_the_steps_of_the_lattice() -> None:
-    config = EnergyConfig.from_dict(TINY.recipe | {"lattice_width": 3, "lattice_height": 3, "sites": (3, 3)} | WIDTHS)
+    config = EnergyConfig.from_dict(
+        TINY.recipe | {"lattice_width": 3, "lattice_height": 3, "sites": (3, 3), "loss_along": 0.5} | WIDTHS
+    )
     assert course_of(None, config) == Course((3, 3), 4, 2, None, 0.0)
     longer = course_of((6, 6), config)
     assert longer.steps == round(4 * 2**config.depth_exponent) == config.in_box(config.box_of((6, 6))).untrained_path

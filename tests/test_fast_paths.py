@@ -35,7 +35,7 @@ needs_compiler = pytest.mark.skipif(
 )
 compiling = pytest.mark.filterwarnings("ignore")  # torch's own, while it compiles
 LAWS = {name: law.hypothesis.inner_test for name, law in vars(test_laws).items() if hasattr(law, "hypothesis")} | {
-    "test_engine_equals_reference": test_reference.check_against_reference.hypothesis.inner_test
+    "test_engine_equals_reference": test_reference.check_against_reference
 }
 FADING = BUSY.replace(energy_threshold=2.0, spawn_threshold=2.1)
 EAGER = st.sampled_from(
@@ -58,6 +58,12 @@ def hold(law, examples: int, strategy: st.SearchStrategy) -> None:
 @pytest.mark.parametrize("name", LAWS)
 def test_laws_hold_padded_and_checkpointed(name: str) -> None:
     hold(LAWS[name], 12, cases(executions=EAGER))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LAWS)
+def test_laws_hold_in_many_cases(name: str) -> None:
+    hold(LAWS[name], 120, cases())
 
 
 @pytest.mark.slow
@@ -232,7 +238,8 @@ def test_checkpointing_goes_by_the_memory_there_is(monkeypatch) -> None:
     assert plan_execution(config, devices, 1, 1).execution.row_bucket == 64
 
 
-@pytest.mark.parametrize("checkpointed", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("checkpointed", [False, True])
 def test_kept_bytes_are_what_is_kept(checkpointed: bool) -> None:
     """The prediction against every storage alive after a forward pass; the launch keeps a little less."""
     from benchmarks.speed.activation_memory import measure

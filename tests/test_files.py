@@ -79,7 +79,7 @@ BAD_FILES: dict[str, tuple[str, str | bytes, str]] = {
     "a cut gzip": ("p.csv.gz", gzip.compress(table_of(TEXTS * 50).encode())[:-60], r"broken gzip"),
     "no gzip": ("p.csv.gz", A_B, r"broken gzip"),
     "zero bytes": ("p.csv", "input,target\na\0,b\n", r":2: input holds a zero byte at letter 2"),
-    "Latin letters": ("p.csv", "input,target\nfür,b\n".encode("cp1252"), r":2: input is not UTF-8, nor .* at letter 2.*cp1252"),
+    "Latin letters": ("p.csv", "input,target\nfür,b\n".encode("cp1252"), r":2: input is not UTF-8, or .* at letter 2.*cp1252"),
     "null": ("p.jsonl", '{"input": null, "target": "b"}', r":1: input has no value"),
     "NaN": ("p.jsonl", '{"input": NaN, "target": "b"}', r":1: input has no value"),
     "half a pair": ("p.jsonl", r'{"input": "a\ud83d", "target": "b"}', r":1: input holds half a surrogate .*\(.ud83d"),

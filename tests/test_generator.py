@@ -49,7 +49,7 @@ def build_language_model(folder, kind: str):
     return folder
 
 
-@pytest.fixture(scope="module", params=["gpt2", "t5"])
+@pytest.fixture(scope="module", params=["gpt2", pytest.param("t5", marks=pytest.mark.slow)])
 def language_model(request, tmp_path_factory):
     return build_language_model(tmp_path_factory.mktemp("lm") / request.param, request.param)
 

@@ -14,7 +14,7 @@ from energy_flow.core.splitting import count_per_sample
 
 from .strategies import Case, build_model, cases
 
-law = settings(max_examples=60, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+law = settings(max_examples=30, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 BUSY = EnergyConfig(
     lattice_width=6,
     lattice_height=5,

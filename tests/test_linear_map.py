@@ -126,7 +126,7 @@ def test_published_words_with_capitals_are_found(toy_set, toy_model, tmp_path, m
     from .test_embedding import ToyEncoder
 
     monkeypatch.setattr("energy_flow.training.metrics.RESAMPLES", 20)
-    monkeypatch.setattr("energy_flow.cli.evaluate.TextEncoder", lambda name: ToyEncoder())
+    monkeypatch.setattr("energy_flow.cli.evaluate.encoders_of", lambda data: (ToyEncoder(), ToyEncoder()))
     queries = [{"word": "WORD1", "definitions": "definition number 1"}, {"word": "chalet", "definitions": "a house"}]
     path = tmp_path / "queries.json"
     path.write_text(json.dumps(queries), encoding="utf-8")

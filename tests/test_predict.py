@@ -144,7 +144,7 @@ BAD = [
     (
         "a.jsonl",
         b'{"input": [1,2,3,4,5,6]}\n\n{"input": [1,2]}\n',
-        "a.jsonl:3: input has a vector of width 2, those before have 6",
+        "a.jsonl:3: input has a vector of width 2, most have 6",
     ),
     (
         "b.jsonl",
@@ -219,7 +219,7 @@ def test_vectors_of_every_type_of_list_are_read(place) -> None:
         ("--texts-file t.txt --encoding klingon", "encoding = 'klingon' is unknown"),
         (
             "--texts-file latin.txt",
-            "latin.txt:2: the line is not UTF-8 at letter 1; convert the file, or give its --encoding",
+            "latin.txt:2: the line is not UTF-8, or not what --encoding says, at letter 1; convert the file, or",
         ),
         ("--inputs i.npy --csls --decoder d", "--decoder writes texts"),
     ],
@@ -266,7 +266,7 @@ def test_texts_of_a_file_and_of_the_standard_input(place, toy_encoder, monkeypat
     run("predict m.safetensors --texts-file - --output o.npy")
     np.testing.assert_allclose(np.load("o.npy"), ToyEncoder()(texts).numpy(), rtol=1e-6)
     LinearMap(torch.eye(6), torch.zeros(6)).save(Path("m.safetensors"))
-    assert "what embeds the texts (toy) has width 5, the model takes 6" in refused(
+    assert "the encoder toy has width 5, the model takes 6; give rows of its width" in refused(
         "predict m.safetensors --encoder toy --texts-file t.txt --output o.npy", capsys
     )
 

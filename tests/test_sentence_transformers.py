@@ -47,6 +47,7 @@ def test_encode_gives_what_the_lattice_makes_of_the_embeddings() -> None:
     assert whole.get_embedding_dimension() == 24
 
 
+@pytest.mark.slow
 def test_it_is_loaded_in_a_fresh_process_to_the_same_numbers(tmp_path: Path) -> None:
     whole = pipeline()
     whole.save(str(tmp_path / "pipeline"))

@@ -347,7 +347,7 @@ BAD = [
     ("translate store wide.safetensors", "the vectors have width 8, the map takes 9"),
     (
         "translate m.safetensors m.safetensors",
-        "m.safetensors: not a whole usearch index (Not a dense USearch index!); give a store of faiss,",
+        "m.safetensors: not a usearch index, or cut (Not a dense USearch index!); give a store of faiss,",
     ),
     ("translate store store", "store: not a whole safetensors file"),
     ("translate cut m.safetensors", "cut: not a whole faiss index"),

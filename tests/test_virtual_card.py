@@ -10,22 +10,41 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+QUICK = ("not finite", "no kernels", "memory", "generators", "mixed devices")
 
 
 @pytest.fixture(scope="module")
 def card() -> dict:
-    """What every scenario of `on_virtual_card.py` gave, in a process of its own: torch cannot forget a device."""
-    command = [sys.executable, "-m", "tests.on_virtual_card"]
+    """What scenarios of `on_virtual_card.py` gave, in a process of their own: torch cannot forget a device."""
+    return found_there("float32", "same numbers", "interventions", "waits", "waits of micro-batches", "rows", *QUICK)
+
+
+@pytest.fixture(scope="module")
+def card_at_length() -> dict:
+    """What the others gave."""
+    return found_there("auto", "several sizes", "save and resume", "out of memory")
+
+
+def found_there(*scenarios: str) -> dict:
+    command = [sys.executable, "-m", "tests.on_virtual_card", *scenarios]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     return json.loads(ran.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize(("asked", "precision"), [("float32", "float32"), ("auto", "bfloat16")])
-def test_trains_on_the_device_that_is_found(card, asked: str, precision: str) -> None:
+def test_trains_on_the_device_that_is_found(card) -> None:
     """Its utilization cannot be told, as NVIDIA's library refuses it on some cards, and training goes on."""
-    assert (card[asked]["device"], card[asked]["precision"]) == ("virtual:0", precision)
-    assert card[asked]["losses"][-1] < card[asked]["losses"][0]
+    trained_there(card["float32"], "float32")
+
+
+@pytest.mark.slow
+def test_trains_in_the_precision_of_the_device(card_at_length) -> None:
+    trained_there(card_at_length["auto"], "bfloat16")
+
+
+def trained_there(found: dict, precision: str) -> None:
+    assert (found["device"], found["precision"]) == ("virtual:0", precision)
+    assert found["losses"][-1] < found["losses"][0]
 
 
 def test_the_numbers_are_the_cpus(card) -> None:
@@ -36,9 +55,10 @@ def test_interventions_take_tables_and_traces_of_any_device(card) -> None:
     assert card["interventions"] is True
 
 
-def test_sets_of_several_sizes_train_there_too(card) -> None:
+@pytest.mark.slow
+def test_sets_of_several_sizes_train_there_too(card_at_length) -> None:
     """With preludes, read-outs along the way, exchange, pointers and coasting; a lattice step waits once."""
-    assert card["several sizes"] == {
+    assert card_at_length["several sizes"] == {
         "grid": True,
         "pointer": True,
         "coasts": True,
@@ -46,12 +66,18 @@ def test_sets_of_several_sizes_train_there_too(card) -> None:
     }
 
 
-def test_a_run_that_was_cut_goes_on_to_the_same_weights(card) -> None:
-    assert card["save and resume"] == {"same weights": True, "same outputs": True, "generators": ["cpu", "virtual"]}
+@pytest.mark.slow
+def test_a_run_that_was_cut_goes_on_to_the_same_weights(card_at_length) -> None:
+    assert card_at_length["save and resume"] == {
+        "same weights": True,
+        "same outputs": True,
+        "generators": ["cpu", "virtual"],
+    }
 
 
-def test_out_of_memory_is_met_by_checkpointing_then_by_micro_batches(card) -> None:
-    assert card["out of memory"] == [[8, True, 1], [8, False, 2]]
+@pytest.mark.slow
+def test_out_of_memory_is_met_by_checkpointing_then_by_micro_batches(card_at_length) -> None:
+    assert card_at_length["out of memory"] == [[8, True, 1], [8, False, 2]]
 
 
 @pytest.mark.parametrize("name", ["waits", "waits of micro-batches"])

@@ -46,8 +46,19 @@ def test_every_move_of_the_sample_is_a_line_and_no_other(result: FlowResult, sam
     pytest.importorskip("matplotlib")
     trace = trace_of(result)
     mine = trace.sample == sample
-    lines = draw_flows(trace, CONFIG, sample=sample).axes[0].lines
-    assert len(lines) == int(mine.sum()) - len(trace.flow_id[mine].unique())
+    figure = draw_flows(trace, CONFIG, sample=sample)
+    figure.draw_without_rendering()  # segments are those of the projection
+    moves = figure.axes[0].collections[0].get_segments()
+    assert len(moves) == int(mine.sum()) - len(trace.flow_id[mine].unique())
+
+
+def test_flows_without_a_move_are_points(result: FlowResult) -> None:
+    pytest.importorskip("matplotlib")
+    trace = trace_of(result)
+    first = (trace.step == trace.step.min()).nonzero().flatten()
+    figure = draw_flows(FlowTrace(*(None if one is None else one[first] for one in trace)), CONFIG)
+    figure.draw_without_rendering()
+    assert not figure.axes[0].collections[0].get_segments()
 
 
 def test_no_colour_is_cut_off_unless_asked(result: FlowResult) -> None:

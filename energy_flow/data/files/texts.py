@@ -45,7 +45,7 @@ def _of_letter(letter: str, place: int) -> str:
         return f"holds a zero byte at letter {place}; take it out"
     if "\udc80" <= letter <= "\udcff":  # what the decoder makes of a byte that it cannot read
         return (
-            f"is not UTF-8, nor what --encoding says, at letter {place}; convert the file, or give its --encoding, "
+            f"is not UTF-8, or not what --encoding says, at letter {place}; convert the file, or give its --encoding, "
             "which is often cp1252"
         )
     return f"holds half a surrogate pair (\\u{ord(letter):04x}); write the whole letter"
