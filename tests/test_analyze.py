@@ -351,6 +351,7 @@ def test_analyze_writes_json_and_a_page(runs, capsys) -> None:
     assert one["verdict"] in page and "### Specialisation over training" in page
 
 
+@pytest.mark.slow
 def test_several_runs_are_compared(runs, tmp_path) -> None:
     given = [str(runs / "seed-0" / "best"), str(runs / "seed-1"), "--data", str(runs / "pairs.safetensors")]
     main(["analyze", *given, "--samples", "10", "--output", str(tmp_path / "both")])

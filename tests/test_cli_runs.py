@@ -71,6 +71,7 @@ def test_a_run_forks_from_the_command_line(place, capsys) -> None:
     assert "best holds weights alone" in refused(f"{BASE} --run third --resume first/best", capsys)
 
 
+@pytest.mark.slow
 def test_preset_and_file_are_held_against_the_run_as_options_are(place, capsys) -> None:
     run(f"{BASE} --run r")
     (place / "changed.yaml").write_text(SMALL.replace("batch_size: 8", "batch_size: 16") + "learning_rate: 0.01\n")
@@ -91,6 +92,7 @@ def test_preset_and_file_are_held_against_the_run_as_options_are(place, capsys) 
     assert [line["epoch"] for line in kinds if line["kind"] == "validation"] == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_weights_with_frozen_parts(place, capsys) -> None:
     run(f"{BASE} --run r")
     run("train --device cpu --data other.safetensors --init-from r/best --freeze mapper carrier --run tuned")

@@ -317,6 +317,7 @@ def test_a_finished_run_is_judged_again_with_other_free_options(tmp_path, capsys
     assert capsys.readouterr().out.count("test split, best weights") == 2
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
 def test_a_signal_saves_and_the_command_goes_on_with_resume(tmp_path) -> None:
     inputs = torch.randn(200, 16)

@@ -107,6 +107,7 @@ def test_after_an_error_in_a_step_fit_goes_on_from_the_checkpoint(tmp_path, uncu
     assert states[0] == states[1]
 
 
+@pytest.mark.slow
 def test_a_validation_is_left_between_two_of_its_batches_and_what_was_learned_is_saved_before(tmp_path) -> None:
     rows = data()
     many = PairData("many", rows.train, PairSet(torch.randn(400, 12), torch.randn(400, 8)), rows.test)
