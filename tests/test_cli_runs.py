@@ -365,6 +365,7 @@ def test_a_stop_while_the_test_split_is_judged_says_that_the_run_is_whole(place,
     assert "the run is whole in r" in " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.slow
 def test_what_is_said_before_the_folder_exists_stands_in_its_log(place) -> None:
     run(f"{BASE} --run r")
     run(f"{BASE} --run longer --resume r/checkpoints/step-000000010 --epochs 3")

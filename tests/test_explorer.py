@@ -310,6 +310,7 @@ def test_the_oldest_runs_are_forgotten_but_not_those_in_use(clients: Clients) ->
     assert run(client, against=unused)["difference"] is None
 
 
+@pytest.mark.slow
 def test_a_hundred_requests_at_once_are_answered(clients: Clients) -> None:
     client = clients("texts")
     with ThreadPoolExecutor(50) as threads:

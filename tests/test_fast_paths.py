@@ -57,7 +57,7 @@ def hold(law, examples: int, strategy: st.SearchStrategy) -> None:
 
 @pytest.mark.parametrize("name", LAWS)
 def test_laws_hold_padded_and_checkpointed(name: str) -> None:
-    hold(LAWS[name], 12, cases(executions=EAGER))
+    hold(LAWS[name], 8, cases(executions=EAGER))
 
 
 @pytest.mark.slow

@@ -59,7 +59,7 @@ def pairs():
 
 
 def test_words_are_learned_by_heart_and_come_back_from_disk(language_model, tmp_path) -> None:
-    settings = GeneratorSettings(tune_language_model=True, epochs=400, batch_size=8, learning_rate=3e-3, max_tokens=8)
+    settings = GeneratorSettings(tune_language_model=True, epochs=250, batch_size=8, learning_rate=4e-3, max_tokens=8)
     generator = TextGenerator(language_model, 6, settings)
     losses = generator.fit(pairs(), pairs())
     assert generator.generate(pairs()[0]) == WORDS

@@ -33,7 +33,10 @@ def model(execution: Execution = Execution(), dtype: torch.dtype = torch.float64
 # ------------------------------------------------------------------------------------------------- derivatives
 
 
-@pytest.mark.parametrize("execution", [Execution(), Execution(checkpointed=True), Execution(row_bucket=8)])
+@pytest.mark.parametrize(
+    "execution",
+    [Execution(), pytest.param(Execution(checkpointed=True), marks=pytest.mark.slow), Execution(row_bucket=8)],
+)
 def test_second_derivatives_are_those_of_the_equations(execution: Execution) -> None:
     def hessian(how: Execution) -> torch.Tensor:
         built = model(how)

@@ -131,7 +131,9 @@ def uncut() -> torch.Tensor:
     return outputs(train(None))
 
 
-@pytest.mark.parametrize("step", range(2, STEPS + 1, 2))
+@pytest.mark.parametrize(
+    "step", [pytest.param(step, marks=pytest.mark.slow if step % 6 else ()) for step in range(2, STEPS + 1, 2)]
+)
 def test_resume_from_every_report_gives_the_same_outputs(tmp_path, uncut, step: int) -> None:
     cut_run(tmp_path / "run", step)
     assert torch.equal(outputs(train(tmp_path / "run", "auto")), uncut)
@@ -181,7 +183,15 @@ def test_resume_refuses_other_data_and_other_lengths(tmp_path) -> None:
 @pytest.mark.parametrize(
     "damage", ["flip", *(pytest.param(how, marks=pytest.mark.slow) for how in ("truncate", "remove"))]
 )
-@pytest.mark.parametrize("name", [*FILES, "manifest.json", "manifest.sha256"])
+@pytest.mark.parametrize(
+    "name",
+    ["model.safetensors", "manifest.json"]
+    + [
+        pytest.param(name, marks=pytest.mark.slow)
+        for name in [*FILES, "manifest.sha256"]
+        if name != "model.safetensors"
+    ],
+)
 def test_resume_finds_damage_says_so_and_takes_the_one_before(tmp_path, uncut, caplog, name: str, damage: str) -> None:
     cut_run(tmp_path / "run", 10)
     before, newest = CheckpointStore(tmp_path / "run" / "checkpoints").all()[-2:]

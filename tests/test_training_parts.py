@@ -211,7 +211,7 @@ class CutInLook(CutAt):
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("step", [3, 6, 8, 12])
+@pytest.mark.parametrize("step", [3, *(pytest.param(step, marks=pytest.mark.slow) for step in (6, 8, 12))])
 def test_a_run_that_is_cut_in_a_look_looks_again(tmp_path, step: int) -> None:
     fields = {"validate_every": 3, "checkpoint_every": 5}
     with pytest.raises(KeyboardInterrupt):

@@ -31,7 +31,9 @@ def _one_process(tmp_path_factory):
 
 
 @pytest.mark.filterwarnings("ignore")  # torch's own, of wrappers
-@pytest.mark.parametrize("name", WRAPPERS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if "Optimized" in name else ()) for name in WRAPPERS]
+)
 def test_the_model_inside_is_trained_saved_and_loaded(name: str, tmp_path, caplog) -> None:
     caplog.set_level("INFO", "energy_flow")
     plain = EnergyTrainer(create_processor(SMALL), SMALL, tmp_path / "plain")
