@@ -13,6 +13,7 @@ from energy_flow.training import EnergyTrainer, load_model, save_model
 
 from .test_training import SMALL, data
 
+pytestmark = pytest.mark.filterwarnings("ignore")  # torch's own, of wrappers
 WRAPPERS = {
     "OptimizedModule": torch.compile,
     "DataParallel": nn.DataParallel,
@@ -30,7 +31,6 @@ def _one_process(tmp_path_factory):
     dist.destroy_process_group()
 
 
-@pytest.mark.filterwarnings("ignore")  # torch's own, of wrappers
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.slow if "Optimized" in name else ()) for name in WRAPPERS]
 )
