@@ -9,7 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from energy_flow.cli import Train, main, parse
+from energy_flow.cli import main
+from energy_flow.cli.command_line import parse
+from energy_flow.cli.train import Train
 from energy_flow.config import create_config
 from energy_flow.data import TASKS, PairSet, Task, TextBank
 from energy_flow.data.tasks import REGRESSION, r_squared

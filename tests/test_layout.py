@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+import energy_flow
+from energy_flow.cli import overview
+from energy_flow.cli.command_line import COMMANDS
+
 PACKAGE = Path(__file__).parent.parent / "energy_flow"
 ALLOWED = {
     "config": set(),
@@ -99,6 +103,44 @@ def test_command_line_without_its_extra_says_how_to_install_it() -> None:
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert ran.returncode != 0
     assert "pip install 'energy-flow[cli]'" in ran.stderr
+
+
+SLOW_TO_IMPORT = "sentence_transformers transformers sklearn scipy pyarrow pandas matplotlib tyro yaml tensorboard"
+SLOW_TO_IMPORT += " wandb faiss huggingface_hub datasets fastapi onnx onnxruntime torch._dynamo torch._inductor"
+
+
+@pytest.mark.parametrize("code", ["import energy_flow", "from energy_flow.cli import main; main(['--help'])"])
+def test_neither_the_package_nor_the_help_waits_for_torch(code: str) -> None:
+    loaded = loaded_by(code)
+    assert "energy_flow" in loaded
+    assert not loaded & {"torch", "numpy"}
+
+
+def test_the_library_loads_no_extra() -> None:
+    loaded = loaded_by("from energy_flow import *; import energy_flow.data, energy_flow.viz, energy_flow.analysis")
+    assert "torch" in loaded
+    assert not loaded & set(SLOW_TO_IMPORT.split())
+
+
+def loaded_by(code: str) -> set[str]:
+    """Which modules a fresh process has after this."""
+    code = f"import sys\n{code}\nprint('loaded', *sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    return set(ran.stdout.rpartition("loaded ")[2].split())
+
+
+def test_public_names_are_there_on_first_use() -> None:
+    code = "import energy_flow\nfor name in energy_flow.__all__: assert callable(getattr(energy_flow, name)), name\n"
+    code += "assert energy_flow.core.FlowProcessor is energy_flow.FlowProcessor; assert 'training' in dir(energy_flow)"
+    assert "energy_flow.training" in loaded_by(code)
+    with pytest.raises(AttributeError, match="energy_flow.*has no attribute 'nonsense'"):
+        _ = energy_flow.nonsense
+
+
+def test_the_overview_names_every_command() -> None:
+    named = [name for commands in overview.GROUPS.values() for name in commands]
+    assert sorted(named) == sorted(COMMANDS)
 
 
 def test_import_does_no_work() -> None:

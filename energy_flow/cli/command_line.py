@@ -17,9 +17,9 @@ import tyro
 from safetensors import SafetensorError
 from tyro.extras import subcommand_cli_from_dict
 
-from .. import __version__
 from ..training import NonFiniteError, RunTakenError, TrainingStopped
 from ..utils.console import print_what_cannot_be_encoded
+from . import overview
 from .analyze import Analyze
 from .data_build import Build
 from .data_build_shipped import BuildShipped
@@ -37,10 +37,10 @@ from .train import Train
 from .train_decoder import TrainDecoder
 from .train_linear import TrainLinear
 from .translate import Translate
+from .unread import leave_unread
 
 STOPPED = 75  # EX_TEMPFAIL of sysexits.h: try again
 NOT_WRITTEN = 74  # EX_IOERR
-NOBODY_READS = 141  # as of a process that SIGPIPE ends
 INTERRUPTED = 130
 
 CONFIGURED: dict[str, Any] = {"train": Train, "info": Info}
@@ -90,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         _fail(INTERRUPTED, "interrupted")
     except BrokenPipeError:
-        _leave_unread()
+        leave_unread()
     except (OSError, SafetensorError) as error:
         _fail(NOT_WRITTEN, str(error))
 
@@ -102,10 +102,10 @@ def parse(arguments: Sequence[str]) -> Any:
         ValueError: the arguments do not fit; one line.
     """
     arguments = _import_first(list(arguments))
-    name, rest = (arguments[0], arguments[1:]) if arguments else ("", [])
-    if name == "--version":
-        print(f"energy-flow {__version__}")
+    if overview.is_asked_for(arguments):
+        overview.show(arguments)
         sys.exit(0)
+    name, rest = arguments[0], arguments[1:]
     if name in CONFIGURED:
         default = CONFIGURED[name].with_defaults(rest)
         prog = f"energy-flow {name}"
@@ -153,13 +153,6 @@ def _in_lines(parse_arguments: Callable[[], Any]) -> Any:
             raise
         words = re.sub("[╭╮╰╯│─┌┐└┘]", " ", said.getvalue()).split("For full helptext")[0].split()
         raise ValueError(re.sub(r"^\w+ (error|options) (Error parsing settings: )?", "", " ".join(words))) from None
-
-
-def _leave_unread() -> NoReturn:
-    """Leave without a word where whoever read the output, such as `head`, is gone."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(NOBODY_READS)
 
 
 def _fail(code: int, message: str) -> NoReturn:
