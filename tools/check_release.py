@@ -56,7 +56,7 @@ def build(out: Path) -> tuple[Path, Path]:
     """The sdist, and the wheel that is built from it; those of before are removed."""
     for old in out.glob("energy_flow-*"):
         old.unlink()
-    run([sys.executable, "-m", "build", "--outdir", str(out), str(ROOT)])
+    run([sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out), str(ROOT)])
     return next(out.glob("*.whl")), next(out.glob("*.tar.gz"))
 
 
@@ -91,7 +91,7 @@ def check_same_wheel(wheel: Path) -> None:
         ValueError: they differ.
     """
     with tempfile.TemporaryDirectory() as name:
-        run([sys.executable, "-m", "build", "--wheel", "--outdir", name, str(ROOT)])
+        run([sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", name, str(ROOT)])
         of_tree = sums(next(Path(name).glob("*.whl")))
     of_sdist = sums(wheel)
     if different := sorted(name for name in of_tree | of_sdist if of_tree.get(name) != of_sdist.get(name)):

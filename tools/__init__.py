@@ -1,0 +1,1 @@
+"""Tools of the maintainers: checks, locks and notes of a release."""
