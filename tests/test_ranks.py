@@ -186,3 +186,27 @@ def test_torchrun_trains_and_a_signal_to_one_process_stops_all(tmp_path) -> None
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.count("test split, best weights") == 1
     assert [line["step"] for line in metrics(run) if line["kind"] == "train"] == list(range(1, 121))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
+def test_where_one_process_is_killed_the_others_say_so_and_the_run_goes_on(tmp_path) -> None:
+    inputs = torch.randn(400, 16)
+    save_file({"inputs": inputs, "targets": inputs.roll(1, dims=1)}, tmp_path / "pairs.safetensors")
+    run = tmp_path / "run"
+    command = ["train", "--device", "cpu", "--run-folder", str(run), "--resume", "auto", "--checkpoint-every", "5"]
+    command += ["--data", str(tmp_path / "pairs.safetensors")]
+    options = "--preset tiny --epochs 3 --batch-size 16 --carrier-hidden-size 8 --neuron-hidden-dim 8"
+    command += options.split()
+    running = start(2, "energy_flow", *command)
+    while not list(run.glob("checkpoints/step-*")):
+        assert running[0].poll() is None, running[0].communicate()
+        time.sleep(0.01)
+    running[1].kill()
+    words = running[0].communicate(timeout=60)[0]
+    running[1].communicate()
+    assert running[0].returncode == 1
+    assert "energy-flow: error: another process of this run is gone or unreachable" in words
+    assert "Traceback" not in words
+    assert codes(finish(start(2, "energy_flow", *command))) == [0, 0]
+    assert metrics(run)[-1]["step"] == 60

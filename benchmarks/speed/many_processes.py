@@ -1,10 +1,10 @@
 """Do several processes compute what one does, and how much faster are they?
 
-`tiny` on the shipped rows, the same global batches, one thread a process, in turns: one process, several, and several
-with the optimizer sharded. Seconds a step are the trainer's own, without the first ten; the difference is the largest
+`tiny` on the shipped rows, the same global batches, one thread a process, in turns: one process, several, and the
+first of these numbers with the optimizer sharded. Seconds a step are the trainer's own, without the first ten; the difference is the largest
 relative one of any step's loss from that of one process in the same turn.
 
-    python -m benchmarks.speed.many_processes [--processes 2] [--steps 50] [--repeats 3] [--device cuda]
+    python -m benchmarks.speed.many_processes [--processes 2 4] [--steps 50] [--repeats 3] [--device cuda]
 """
 
 from __future__ import annotations
@@ -98,13 +98,13 @@ def train(run: Run) -> tuple[list[float], float]:
 
 def main() -> None:
     parser = parser_for(__doc__)
-    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--processes", type=int, nargs="+", default=[2, 4])
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
-    many = arguments.processes
-    named = {"1": (1, False), str(many): (many, False), f"{many}, optimizer sharded": (many, True)}
+    counts = [1, *arguments.processes]
+    named = {str(count): (count, False) for count in counts} | {f"{counts[1]}, optimizer sharded": (counts[1], True)}
     seconds: dict[str, list[float]] = {name: [] for name in named}
     ratios: dict[str, list[float]] = {name: [] for name in named}
     differences = dict.fromkeys(named, 0.0)

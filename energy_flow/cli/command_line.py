@@ -17,6 +17,7 @@ import tyro
 from safetensors import SafetensorError
 from tyro.extras import subcommand_cli_from_dict
 
+from ..distributed import RankLostError
 from ..training import NonFiniteError, RunTakenError, TrainingStopped
 from ..utils.console import print_what_cannot_be_encoded
 from . import overview
@@ -72,8 +73,9 @@ COMMANDS: dict[str, Any] = CONFIGURED | {
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command: `energy-flow [--version] [--import MODULE] COMMAND ...`.
 
-    Exit codes: 1 where training broke, 2 for what the user can mend, 74 where something, such as the last weights,
-    could not be written, 75 where training was stopped and saved (go on with --resume auto), 130 for Ctrl-C elsewhere.
+    Exit codes: 1 where training broke (a number, or another process of the run), 2 for what the user can mend, 74 where
+    something, such as the last weights, could not be written, 75 where training was stopped and saved (go on with
+    --resume auto), 130 for Ctrl-C elsewhere.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     print_what_cannot_be_encoded()
@@ -83,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             sys.stdout.flush()
     except (ValueError, ImportError, RunTakenError) as error:
         _fail(2, str(error))
-    except NonFiniteError as error:
+    except (NonFiniteError, RankLostError) as error:
         _fail(1, str(error))
     except TrainingStopped as stop:
         _fail(STOPPED, str(stop))

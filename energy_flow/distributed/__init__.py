@@ -1,5 +1,5 @@
 """Several processes that train one model together."""
 
-from .ranks import Ranks, joined_ranks
+from .ranks import RankLostError, Ranks, joined_ranks
 
-__all__ = ["Ranks", "joined_ranks"]
+__all__ = ["RankLostError", "Ranks", "joined_ranks"]

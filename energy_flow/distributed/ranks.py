@@ -23,10 +23,29 @@ T = TypeVar("T")
 PATIENCE = timedelta(hours=1)  # how long a process waits for the others: as long as the first may judge or write
 
 
+class RankLostError(RuntimeError):
+    """Another process of the run is gone, so that this one cannot go on."""
+
+
 class _Failure(NamedTuple):
     """What went wrong on the first process."""
 
     error: Exception
+
+
+@contextmanager
+def _talking() -> Iterator[None]:
+    """What fails in here is named as what it is: the other side does not answer."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        reason = str(error).partition("\n")[0].partition("This is typically")[0].strip()
+        raise RankLostError(
+            f"another process of this run is gone or unreachable ({reason}); look for its words, then start "
+            "all of them again with --resume auto, which goes on from the newest checkpoint"
+        ) from error
 
 
 @contextmanager
@@ -51,13 +70,16 @@ def joined_ranks(device: torch.device) -> Iterator[None]:
     logger.info("process %d of %d", dist.get_rank(), dist.get_world_size())
     try:
         yield
-        dist.barrier()  # nobody leaves while another still needs it
+        with _talking():
+            dist.barrier()  # nobody leaves while another still needs it
     finally:
         dist.destroy_process_group()
 
 
 class Ranks:
     """The processes that have joined by now. Every method is called by all of them, in the same order.
+
+    Where one of them is gone, the others' calls raise `RankLostError`.
 
     Attributes:
         rank: this process, from 0.
@@ -80,23 +102,26 @@ class Ranks:
     def sum_(self, tensors: Sequence[Tensor]) -> None:
         """Replace every tensor by its sum over the processes, which is the same to the bit on each."""
         if self.count > 1:
-            pending = [dist.all_reduce(tensor, async_op=True) for tensor in tensors]
-            for work in pending:
-                if work is not None:
-                    work.wait()
+            with _talking():
+                pending = [dist.all_reduce(tensor, async_op=True) for tensor in tensors]
+                for work in pending:
+                    if work is not None:
+                        work.wait()
 
     def copy_first_(self, tensors: Sequence[Tensor]) -> None:
         """Replace every tensor by the first process's."""
         if self.count > 1:
-            for tensor in tensors:
-                dist.broadcast(tensor, 0)
+            with _talking():
+                for tensor in tensors:
+                    dist.broadcast(tensor, 0)
 
     def largest(self, numbers: Sequence[int]) -> list[int]:
         """The largest of each number over the processes."""
         if self.count == 1:
             return list(numbers)
         found = torch.tensor(numbers, dtype=torch.int64)
-        dist.all_reduce(found, dist.ReduceOp.MAX)
+        with _talking():
+            dist.all_reduce(found, dist.ReduceOp.MAX)
         return found.tolist()
 
     def everyones(self, value: T) -> list[T]:
@@ -104,7 +129,8 @@ class Ranks:
         if self.count == 1:
             return [value]
         values: list[Any] = [None] * self.count
-        dist.all_gather_object(values, value)
+        with _talking():
+            dist.all_gather_object(values, value)
         return values
 
     def bring_to_first(self, value: T) -> list[T]:
@@ -112,7 +138,8 @@ class Ranks:
         if self.count == 1:
             return [value]
         values: list[Any] | None = [None] * self.count if self.first else None
-        dist.gather_object(value, values)
+        with _talking():
+            dist.gather_object(value, values)
         return values or []
 
     def from_first(self, make: Callable[[], T]) -> T:
@@ -129,7 +156,8 @@ class Ranks:
                 made = [make()]
             except Exception as error:
                 made = [_Failure(error)]
-        dist.broadcast_object_list(made, 0)
+        with _talking():
+            dist.broadcast_object_list(made, 0)
         if isinstance(made[0], _Failure):
             raise made[0].error
         return made[0]
