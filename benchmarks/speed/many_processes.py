@@ -1,8 +1,8 @@
 """Do several processes compute what one does, and how much faster are they?
 
-`tiny` on the shipped rows, the same global batches, one thread a process, in turns: one process, several, and the
-first of these numbers with the optimizer sharded. Seconds a step are the trainer's own, without the first ten; the difference is the largest
-relative one of any step's loss from that of one process in the same turn.
+`tiny` on the shipped rows, the same global batches, one thread a process, in turns: one process, several, and the first
+of these numbers with the optimizer sharded. Seconds a step are the trainer's own, without the first ten; the difference
+is the largest relative one of any step's loss from that of one process in the same turn.
 
     python -m benchmarks.speed.many_processes [--processes 2 4] [--steps 50] [--repeats 3] [--device cuda]
 """
