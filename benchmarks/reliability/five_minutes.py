@@ -22,7 +22,7 @@ from energy_flow import models
 ROOT = RESULTS.parent.parent
 KEPT = ("PATH", "LANG", "TERM", "SYSTEMROOT", "TEMP", "TMP", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE")
 COLUMNS = ("step", "seconds, median", "least", "most", "what it is judged by")
-TEXT = "a small domestic animal that purrs"
+TEXT, WORD = "a piece of furniture to sit on", "chair"
 LEAST_PAGE = 100_000  # bytes
 
 
@@ -89,8 +89,8 @@ def decode(stranger: Stranger) -> str:
         model = "linear.safetensors"
         stranger.energy_flow("text", "train-linear", model)
     words = stranger.energy_flow("text", "predict", model, TEXT)
-    require("cat" in words, "text", words)
-    return f"predict {model} '{TEXT}': cat is among the nearest"
+    require(WORD in words, "text", words)
+    return f"predict {model} '{TEXT}': {WORD} is among the nearest"
 
 
 def require(holds: bool, step: str, said: str) -> None:
