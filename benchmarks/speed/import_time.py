@@ -42,7 +42,9 @@ def main() -> None:
             if turn:  # the first reads the files from the disk
                 taken[name].append(found)
     table = [[name, *spread(values).values()] for name, values in taken.items()]
-    publish(arguments.results / "import_time.json", f"seconds of fresh processes, {arguments.repeats} each", COLUMNS, table)
+    publish(
+        arguments.results / "import_time.json", f"seconds of fresh processes, {arguments.repeats} each", COLUMNS, table
+    )
 
 
 if __name__ == "__main__":
