@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+import tarfile
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
 import yaml
 
 import energy_flow
-from tools import lock
+from tools import check_release, lock
 from tools.release_notes import notes
 
 ROOT = Path(__file__).parent.parent
@@ -79,3 +81,39 @@ def test_forms_and_hooks_are_yaml() -> None:
     for path in forms:
         if path.stem != "config":
             assert {"name", "description", "body"} <= yaml.safe_load(path.read_text(encoding="utf-8")).keys()
+
+
+@pytest.fixture
+def packages(tmp_path: Path):
+    """Make a wheel and an sdist of empty files, but for some, and with others."""
+
+    def make(*left_out: str, more: tuple[str, ...] = ()) -> tuple[Path, Path]:
+        files = [path.relative_to(ROOT).as_posix() for path in (ROOT / "energy_flow").rglob("*") if path.is_file()]
+        wheel, sdist = tmp_path / "a.whl", tmp_path / "a.tar.gz"
+        with zipfile.ZipFile(wheel, "w") as file:
+            for name in {*files, *more} - {*left_out}:
+                file.writestr(name, "")
+        with tarfile.open(sdist, "w:gz") as file:
+            for name in {*files, *check_release.IN_SDIST} - {*left_out}:
+                file.addfile(tarfile.TarInfo(f"energy_flow-1/{name}"))
+        return wheel, sdist
+
+    return make
+
+
+def test_packages_with_all_files_pass(packages) -> None:
+    check_release.check_contents(*packages())
+
+
+@pytest.mark.parametrize("name", ["energy_flow/viz/static/viewer.js", "energy_flow/core/step.py", "tests/reference.py"])
+def test_a_package_that_lacks_a_file_is_refused(packages, name: str) -> None:
+    with pytest.raises(ValueError, match=f"lacks {re.escape(name)}"):
+        check_release.check_contents(*packages(name))
+
+
+def test_a_wheel_with_more_than_the_package_or_too_many_bytes_is_refused(packages, monkeypatch) -> None:
+    with pytest.raises(ValueError, match="has more than the package: tests/test_x.py"):
+        check_release.check_contents(*packages(more=("tests/test_x.py",)))
+    monkeypatch.setattr(check_release, "LARGEST_WHEEL", 10)
+    with pytest.raises(ValueError, match="more than 10"):
+        check_release.check_contents(*packages())
