@@ -47,8 +47,8 @@ def train(config: EnergyConfig, steps: int) -> tuple[FlowProcessor, Record]:
     for step in range(steps):
         rows = order[batches[step % len(batches)]]
         started = time.perf_counter()
-        result = processor.run(pairs.inputs[rows])
-        loss, _ = total_loss(result.output, pairs.targets[rows], config)
+        result = processor.run(pairs.inputs.index_select(0, rows))
+        loss, _ = total_loss(result.output, pairs.targets.index_select(0, rows), config)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

@@ -149,8 +149,8 @@ class EnergyLattice(nn.Module):
 
     def _deposit(self, arrivals: Arrivals, batch: int) -> Tensor:
         """(B, S, C + 1) what the arrivals leave at each site, added up; the last is their mass."""
-        aimed = self.training and self.reader.takes_aim and arrivals.aim is not None
-        sites, shares = share_aim(arrivals.aim) if aimed else self.reader(arrivals.position)
+        aim = arrivals.aim if self.training and self.reader.takes_aim else None
+        sites, shares = self.reader(arrivals.position) if aim is None else share_aim(aim)
         held = torch.cat((arrivals.energy.to(arrivals.mass.dtype), arrivals.mass.unsqueeze(1)), dim=1)
         parts = (held * shares.unsqueeze(2)).flatten(0, 1)
         return self.sum_per_site(parts, arrivals.sample.repeat(len(sites)), sites.flatten(), batch)

@@ -172,10 +172,10 @@ class StepResult(NamedTuple):
     def arrivals(self) -> Arrivals:
         """Those that reached the output face in this step."""
         if self.counts.arrived == self.moved.size:
-            return Arrivals(*(getattr(self.moved, name) for name in Arrivals._fields))
+            return Arrivals._make(getattr(self.moved, name) for name in Arrivals._fields)
         index = rows_where(self.outcome == ARRIVED, self.counts.arrived)
         parts = (getattr(self.moved, name) for name in Arrivals._fields)
-        return Arrivals(*(None if part is None else part.index_select(0, index) for part in parts))
+        return Arrivals._make(None if part is None else part.index_select(0, index) for part in parts)
 
 
 def rows_where(mask: Tensor, count: int) -> Tensor:

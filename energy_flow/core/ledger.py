@@ -63,7 +63,7 @@ class RunLedger:
         if len(parts) == 1:
             return parts[0]
         columns = zip(*parts, strict=True)
-        return Arrivals(*(None if column[0] is None else torch.cat(column) for column in columns))
+        return Arrivals._make(None if column[0] is None else torch.cat(column) for column in columns)
 
     def statistics(self, site_mass: Tensor, channels: int) -> FlowStatistics:
         """Close the books.
@@ -104,7 +104,7 @@ class RunLedger:
         if self._records is None:
             return None
         columns = zip(*self._records, strict=True)
-        return FlowTrace(*(None if column[0] is None else torch.cat(column) for column in columns))
+        return FlowTrace._make(None if column[0] is None else torch.cat(column) for column in columns)
 
     def _record(self, step: int, flows: Flows, event: Tensor) -> None:
         if self._records is not None:

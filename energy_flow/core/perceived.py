@@ -220,7 +220,8 @@ class Exchange(Piece):
         places = waves(nodes, lattice, self.config.place_harmonics).to(energy.dtype)
         known = torch.cat((places.expand(len(energy), -1, -1), energy), dim=2)
         mass = columns[..., -1].unsqueeze(1).unsqueeze(1).to(energy.dtype)
-        return *(self._heads(one) for one in (self.query(known), self.key(known), self.value(energy))), mass
+        query, key, value = self.query(known), self.key(known), self.value(energy)
+        return self._heads(query), self._heads(key), self._heads(value), mass
 
     def _heads(self, rows: Tensor) -> Tensor:
         return rows.unflatten(2, (self.config.exchange_heads, -1)).transpose(1, 2)

@@ -148,7 +148,7 @@ class ParquetVectors:
         if column.null_count:
             row = first + column.is_null().index(True).as_py()
             raise ValueError(f"{self.path}: row {row}: {self.column} has no value (null); give a vector")
-        lengths = pc.list_value_length(column).to_numpy(zero_copy_only=False)
+        lengths = pc.list_value_length(column).to_numpy(zero_copy_only=False)  # type: ignore[attr-defined]
         self.width = self.width or int(lengths[0])
         if (lengths != self.width).any() or not self.width:
             row = int((lengths != self.width).argmax())

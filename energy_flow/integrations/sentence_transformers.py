@@ -61,7 +61,7 @@ class EnergyFlow(Module):
         write_model(Path(output_path), self.processor.state_dict(), self.processor.config)
 
     @classmethod
-    def load(
+    def load(  # type: ignore[override]  (what it does not name comes in kwargs)
         cls,
         model_name_or_path: str,
         subfolder: str = "",

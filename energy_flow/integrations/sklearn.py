@@ -87,9 +87,10 @@ class EnergyFlowRegressor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Reg
         Raises:
             ValueError: rows that are no finite numbers, or a parameter that does not fit; it names the parameter.
         """
-        rows, wanted = validate_data(
+        checked: Any = validate_data(
             self, X, y, dtype=np.float64, multi_output=True, y_numeric=True, ensure_min_samples=2
         )
+        rows, wanted = checked
         targets = np.asarray(wanted, dtype=np.float64).reshape(len(rows), -1)
         self._one_column, self._n_features_out = np.ndim(wanted) == 1, targets.shape[1]
         self.input_mean_ = rows.mean(axis=0) if self.center else np.zeros(rows.shape[1])
@@ -100,7 +101,7 @@ class EnergyFlowRegressor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Reg
         processor = processor.to(self.device)
         if not self._constant:
             trainer = EnergyTrainer(processor, processor.config)
-            trainer.train(*(torch.from_numpy(matrix).float() for matrix in (inputs, outputs)))
+            trainer.train(torch.from_numpy(inputs).float(), torch.from_numpy(outputs).float())
             processor = trainer.judged_model()
         self.model_: FlowProcessor = processor.double().eval()
         return self
@@ -113,7 +114,8 @@ class EnergyFlowRegressor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Reg
     def transform(self, X: Any) -> np.ndarray:  # noqa: N803
         """(N, E) rows to (N, T) float64 predictions."""
         check_is_fitted(self)
-        rows = validate_data(self, X, dtype=np.float64, reset=False) - self.input_mean_
+        checked: Any = validate_data(self, X, dtype=np.float64, reset=False)
+        rows = checked - self.input_mean_
         if self._constant:
             return np.tile(self.target_mean_, (len(rows), 1))
         device = next(self.model_.parameters()).device

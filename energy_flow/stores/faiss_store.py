@@ -37,9 +37,9 @@ class FaissStore:
             self._owner = faiss.read_index(str(path))  # what follows lives as long as this object
         except RuntimeError as error:
             raise ValueError(f"{path}: not a whole faiss index ({_reason(error)}); give another copy") from error
-        outer = faiss.downcast_index(self._owner)
+        outer: Any = faiss.downcast_index(self._owner)  # the classes of SWIG are known when it runs
         self._wrapper = type(outer).__name__ if type(outer).__name__ in WRAPPERS else None
-        self._index = faiss.downcast_index(outer.index) if self._wrapper else outer
+        self._index: Any = faiss.downcast_index(outer.index) if self._wrapper else outer
         kind = type(self._index).__name__
         if kind in ("IndexFlatL2", "IndexFlatIP", "IndexFlat1D"):
             kind = "IndexFlat"

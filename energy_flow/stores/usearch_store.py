@@ -27,7 +27,7 @@ class UsearchStore:
 
     def __init__(self, path: Path) -> None:
         require("usearch", "usearch", "usearch")
-        from usearch.index import Index, ScalarKind
+        from usearch.index import Index, ScalarKind  # type: ignore[attr-defined]
 
         self.path, self._float = path, ScalarKind.F32
         try:

@@ -49,7 +49,7 @@ class ApproximateTexts:
 
         self._faiss = faiss
         self.texts, self._rows = texts, host_rows("bank embeddings", embeddings)
-        self._index = self._build() if index is None else faiss.read_index(str(index))
+        self._index: Any = self._build() if index is None else faiss.read_index(str(index))
         if (self._index.ntotal, self._index.d) != (len(embeddings), embeddings.shape[1]):
             raise ValueError(
                 f"{index}: holds {self._index.ntotal} rows of width {self._index.d}, the bank {len(embeddings)} of "

@@ -36,7 +36,8 @@ class AveragedWeights:
         """Take the weights after a step into the average; nothing waits for the device."""
         self.steps += 1
         share = (1 - self.decay) / (1 - self.decay**self.steps)
-        torch._foreach_lerp_(list(self._averages.values()), list(self._weights.values()), share)
+        averages, weights = list(self._averages.values()), list(self._weights.values())
+        torch._foreach_lerp_(averages, weights, share)  # type: ignore[attr-defined]
 
     @contextmanager
     def applied(self) -> Iterator[None]:

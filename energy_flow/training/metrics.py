@@ -107,7 +107,7 @@ class Judge:
         drawn: dict[str, list[float]] = {name: [] for name in _figures(rows)}
         for _ in range(RESAMPLES):
             chosen = torch.randint(count, (count,), generator=generator)
-            resampled = RowFigures(*(None if column is None else column[chosen] for column in rows))
+            resampled = RowFigures._make(None if column is None else column[chosen] for column in rows)
             for name, figure in _figures(rows).items():
                 drawn[name].append(float(figure(resampled)))
         ends = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)

@@ -21,6 +21,7 @@ from benchmarks.learning.rivals import (
     LoopedTransformer,
     OverCells,
     ResidualMLP,
+    Rival,
     Transformer,
     WindowMLP,
     identity_linear,
@@ -31,7 +32,7 @@ from energy_flow.core import create_processor
 from energy_flow.core.embedding_mapper import EmbeddingMapper
 
 LATTICE, OFF = "lattice", "lattice off"
-NETWORKS: dict[str, Callable[..., nn.Module]] = {  # from numbers of a cell, in and out, and a width
+NETWORKS: dict[str, Callable[..., Rival]] = {  # from numbers of a cell, in and out, and a width
     "residual MLP": WindowMLP,
     "residual MLP, deep": partial(WindowMLP, blocks=4),
     "GRU": CellGRU,

@@ -115,7 +115,7 @@ class Act(torch.autograd.Function):
         return energy_value, next_position.t(), shares
 
     @staticmethod
-    def backward(
+    def backward(  # type: ignore[override]
         ctx: Any, to_value: Tensor | None, to_next: Tensor | None, to_shares: Tensor | None
     ) -> tuple[Tensor | None, ...]:
         """Gradients of heads, energies, positions, and of what the energies relax towards."""
@@ -171,7 +171,7 @@ class Settle(torch.autograd.Function):
         return settled.t()
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, None]:  # type: ignore[override]
         """Straight through, but for what was clamped, and for z on the face."""
         position, on_face = ctx.saved_tensors
         if needs_equations(gradient):

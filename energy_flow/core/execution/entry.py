@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._C import _functorch
+from torch._C import _functorch  # type: ignore[attr-defined]
 from torch.autograd import forward_ad
 
 from ...config import EnergyConfig
@@ -49,7 +49,7 @@ def refuse_transforms(embeddings: Any) -> None:
     """
     if isinstance(embeddings, Tensor) and _is_batched(embeddings):
         raise NotImplementedError(NO_VMAP)
-    if torch.jit.is_tracing():
+    if torch.jit.is_tracing():  # type: ignore[attr-defined]
         raise NotImplementedError(
             "torch.jit.trace would freeze the flows of its example; use torch.export, which takes the static form"
         )

@@ -137,7 +137,7 @@ class FirstLayer(torch.autograd.Function):
         return rows
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         """Gradients of energies, positions, weight, bias and what was recalled; mass has none."""
         energy, position, weight, bias, recalled, kernel, *tables = ctx.saved_tensors
         layout: Layout = ctx.layout

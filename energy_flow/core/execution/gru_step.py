@@ -155,7 +155,7 @@ class Signal(torch.autograd.Function):
         return signal
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Gradients:
+    def backward(ctx: Any, gradient: Tensor) -> Gradients:  # type: ignore[override]
         """The derivative of GELU is the distribution function plus x times the density."""
         first, energy, share = ctx.saved_tensors
         if needs_equations(gradient):

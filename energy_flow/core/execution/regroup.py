@@ -54,7 +54,7 @@ class RegroupHidden(torch.autograd.Function):
         return after
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:  # type: ignore[override]
         """Gradients of the states and of the offsets; linear, so that they can be differentiated again."""
         stay, parent, child = ctx.saved_tensors
         to_children = gradient.narrow(1, len(stay), len(parent))

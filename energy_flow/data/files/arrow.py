@@ -100,7 +100,7 @@ def _arrays(column: Any) -> Sequence[Any]:
         return column.to_pylist()
     found: list[Any] = []
     start = 0
-    for length in pc.list_value_length(column).to_pylist():
+    for length in pc.list_value_length(column).to_pylist():  # type: ignore[attr-defined]
         found.append(None if length is None else numbers[start : start + length])
         start += length or 0
     return found

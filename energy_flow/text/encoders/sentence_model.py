@@ -58,7 +58,8 @@ class SentenceModel:
                 f"encoder {self.name}: has no prompt {prompt!r}, but {known}; give one of these names, or the words of "
                 "a prompt, which have a space or a colon"
             )
-        return prompts[prompt] if prompts.get(prompt) is not None else prompt
+        words = prompts.get(prompt)
+        return prompt if words is None else words
 
     def unused_prompts(self) -> list[str]:
         """Names of prompts that are texts, where the model uses none by itself."""
