@@ -8,6 +8,7 @@ several processes the first kills itself.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import itertools
 import json
@@ -15,6 +16,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import torch
@@ -91,13 +93,24 @@ def main(run: str, fields: str, kind: str = "never", number: str = "0") -> None:
         trainer.fit(data())
 
 
+def names_of_threads() -> list[str]:
+    """Those of this process; none but on Linux."""
+    found = []
+    for task in Path("/proc/self/task").glob("*"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            found.append((task / "comm").read_text().strip())
+    return found
+
+
 def require_that_no_thread_is_left() -> None:
     """Threads of the group that outlive it can abort the process when the interpreter stops."""
     gc.collect()
-    names = [(task / "comm").read_text().strip() for task in Path("/proc/self/task").glob("*")]  # none but on Linux
-    left = [name for name in names if "gloo" in name or "tcpstore" in name]
-    if left:
-        raise RuntimeError(f"threads of the process group are left: {left}")
+    for _ in range(100):  # a thread that was told to end takes a moment
+        left = [name for name in names_of_threads() if "gloo" in name or "tcpstore" in name]
+        if not left:
+            return
+        time.sleep(0.05)
+    raise RuntimeError(f"threads of the process group are left: {left}")
 
 
 if __name__ == "__main__":

@@ -48,7 +48,9 @@ def test_flows_that_split_give_the_same_in_onnxruntime(tmp_path: Path) -> None:
     assert model.training
     rows = torch.randn(5, 12)
     with torch.no_grad():
-        np.testing.assert_allclose(outputs_of(tmp_path / "model.onnx", rows), model.eval()(rows).numpy(), atol=1e-5)
+        wanted = model.eval()(rows).numpy()
+    largest = float(np.abs(wanted).max())  # about 35: numbers of float32 have steps of 4e-6 there
+    np.testing.assert_allclose(outputs_of(tmp_path / "model.onnx", rows), wanted, rtol=0, atol=1e-5 * largest)
 
 
 def test_a_library_that_is_missing_is_named(tmp_path: Path, monkeypatch, capsys) -> None:

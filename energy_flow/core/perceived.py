@@ -218,7 +218,7 @@ class Exchange(Piece):
         energy = columns[..., :-1].to(self.query.weight.dtype)
         nodes = lattice.launch.like(seen.position)[:, :2]
         places = waves(nodes, lattice, self.config.place_harmonics).to(energy.dtype)
-        known = torch.cat((places.expand(len(energy), -1, -1), energy), dim=2)
+        known = torch.cat((places.expand(energy.shape[0], -1, -1), energy), dim=2)
         mass = columns[..., -1].unsqueeze(1).unsqueeze(1).to(energy.dtype)
         query, key, value = self.query(known), self.key(known), self.value(energy)
         return self._heads(query), self._heads(key), self._heads(value), mass
