@@ -469,6 +469,19 @@ def test_vectors_may_have_texts_beside_them(tmp_path) -> None:
         EmbedJob(rows, tmp_path / "other", ToyEncoder(), ToyEncoder(), tmp_path / "bare.txt").run()
 
 
+def test_splits_of_a_source_are_kept_and_what_they_leak_is_counted(tmp_path) -> None:
+    given = {"train": range(20), "dev": range(18, 24), "test": range(30, 36)}  # dev has two rows of the training
+    for name, numbers in given.items():
+        pairs = [(f"definition number {row}", f"word{row}") for row in numbers]
+        (tmp_path / "pairs").mkdir(exist_ok=True)
+        write_jsonl(tmp_path / "pairs" / f"{name}.jsonl", pairs)
+    manifest = EmbedJob(
+        PairRows(tmp_path / "pairs", "input", "target"), tmp_path / "set", ToyEncoder(), ToyEncoder()
+    ).run()
+    assert np.bincount(np.load(tmp_path / "set" / "split.npy")).tolist() == [20, 6, 6]
+    assert manifest["leaked"] == 2
+
+
 def test_a_set_that_grows_keeps_its_splits(tmp_path) -> None:
     source = write_jsonl(tmp_path / "pairs.jsonl", [(f"definition number {row}", f"word{row}") for row in range(300)])
     job(source, tmp_path / "old").run()

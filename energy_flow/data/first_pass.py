@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..utils.files import replace_file
 from .files import Cell
 from .pair_folder import CANDIDATE_TEXTS, CANDIDATES, INPUTS, ROWS, SPLIT, TARGETS, read_keys
-from .splitting import KnownSplits, SplitKeys, assign_splits
+from .splitting import KnownSplits, SplitKeys, assign_splits, leaks
 from .storing import GrowingMatrix, save_array
 from .text_rows import Candidate, PairRow, read_candidates
 from .text_store import TextCollector
@@ -53,7 +53,7 @@ class FirstPass:
             replace_file(job.folder / ROWS, lambda path: self._read_rows(path, known))
             for one in (*self.texts.values(), *self.vectors.values()):
                 one.finish()
-        self._write_splits()
+        leaked = self._write_splits()
         matrices = {}
         sides = {INPUTS: "input", TARGETS: "target"} | ({CANDIDATES: "candidates"} if candidates else {})
         for name, side in sides.items():
@@ -65,7 +65,7 @@ class FirstPass:
                 replace_file(work / f"{name}.places.npy", lambda path, places=places: save_array(path, places))
         used = {side: self.stores.get(side) is not None for side in ("input", "target")}
         state: dict[str, Any] = {"pairs": len(self.keys), "skipped": len(job.rows.skipped)}
-        state |= {"multi_line": job.rows.multi_line}
+        state |= {"multi_line": job.rows.multi_line, "leaked": leaked}
         state |= {f"{side}_texts": used[side] or self._has_text_beside(side) for side in used}
         state["unknown"] = []
         state["normalised"] = {
@@ -137,13 +137,15 @@ class FirstPass:
         else:
             self.vectors[name].append(cell)
 
-    def _write_splits(self) -> None:
+    def _write_splits(self) -> int:
+        """Write the split of every row, and count the held-out rows that share something with the training."""
         job = self.job
         known = None
         if job.splits_from is not None:
             known = KnownSplits.of(*read_keys(job.splits_from))
         split = assign_splits(self.keys, job.held_out, known)
         replace_file(job.folder / SPLIT, lambda path: save_array(path, split))
+        return leaks(self.keys, split)
 
     def _has_text_beside(self, side: str) -> bool:
         name = self.job.rows.input_text_column if side == "input" else self.job.rows.target_text_column

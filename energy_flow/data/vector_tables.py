@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from .files import Column, read_table
+from .files.arrow import BUFFER
 from .files.cells import list_in
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class ParquetVectors:
 
         self.path = path
         try:
-            self._file = pq.ParquetFile(path)
+            self._file = pq.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False)  # else a whole row group is held
         except (pa.ArrowInvalid, OSError) as error:
             raise ValueError(f"{path}: not a Parquet file ({error}); give another copy") from error
         self.rows, self.schema = self._file.metadata.num_rows, self._file.schema_arrow
