@@ -47,6 +47,11 @@ def test_the_shipped_mazes_are_solved() -> None:
     assert TASKS["maze"].score(pairs.inputs[:], outputs, pairs.targets[:], face) >= 0.95
 
 
+def test_a_named_model_is_judged_in_a_larger_box_and_on_faces_of_other_sizes(capsys) -> None:
+    main(["evaluate", "maze", "--box", "7x7x42", "--rows", "4", "--device", "cpu"])
+    assert "in a box of 7x7x42" in capsys.readouterr().out
+
+
 def test_commands_take_a_name(tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     main(["list"])

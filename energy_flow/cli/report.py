@@ -62,7 +62,7 @@ def print_scores(
     if isinstance(trained, LatticeMap) and pairs.face is not None:
         box = box_of(pairs.face, trained.trainer.config) if box is None else box
         title = f"{title}, in a box of {box or trained.trainer.config.box}"
-    require_width("inputs", inputs.shape[1], trained)
+    require_width("inputs", inputs.shape[1], trained, box)
     systems = {trained.name: trained(inputs, box)}
     judges = {trained.name: Judge(data.bank, hubs, miss)}
     if inputs.shape == targets.shape:

@@ -95,7 +95,10 @@ class StoredLinearMap:
         return self._map(rows)
 
 
-def require_width(what: str, width: int, row_map: RowMap) -> None:
-    """Refuse, with a ValueError, rows of another width than the model takes."""
-    if width != row_map.widths[0]:
-        raise ValueError(f"{what} has width {width}, the model takes {row_map.widths[0]}; give rows of its width")
+def require_width(what: str, width: int, row_map: RowMap, box: Box | None = None) -> None:
+    """Refuse, with a ValueError, rows of another width than the model takes in this box; by default in its own."""
+    wanted = row_map.widths[0]
+    if box is not None and isinstance(row_map, LatticeMap):
+        wanted = row_map.trainer.config.in_box(box).input_embedding_dim
+    if width != wanted:
+        raise ValueError(f"{what} has width {width}, the model takes {wanted}; give rows of its width")
