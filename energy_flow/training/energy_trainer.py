@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -114,7 +115,7 @@ class EnergyTrainer:
         checkpoint: str | Path = "auto",
         devices: DeviceManager | None = None,
         observers: Sequence[Observer] = (),
-        **parts,
+        **parts: Any,
     ) -> EnergyTrainer:
         """Go on with a run: a trainer whose `fit` or `train`, given the same data, continues where the checkpoint is.
 
