@@ -24,7 +24,7 @@ This page is written from the code by `python docs/_generate/configuration.py`.
 
 A field is a keyword of `create_config(preset, ...)`, a key of a `--config` file (JSON or YAML), and an option of
 `energy-flow train` with `-` for `_`: `--lattice-width 20`. What is set counts in this order, the later over the
-earlier: preset, data set (its widths, and what a task needs), `--config` file, options. A configuration is frozen and
+earlier: preset, data set (its widths, and what a task needs), `--config` file, options. A configuration is frozen, and
 checked when it is made; a value that does not fit is refused in a line that names the field and the fix.
 
 ## Presets
