@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from energy_flow import EnergyTrainer, create_config, create_processor
 from energy_flow.data import make_task
 from energy_flow.models import folder_of
 
-from .doc_blocks import blocks_of, pages
+from .doc_blocks import ROOT, blocks_of, pages
 
 OWN_TEST = {"docs/vector_store.md"}  # tests/test_vector_store_page.py, where Python and commands need each other
 SLOW = {"docs/integrations.md", "docs/emergence.md"}
@@ -80,10 +81,13 @@ def train_with_own_parts(tasks) -> None:
 def test_the_commands_of_a_page_run(page: str, tmp_path: Path) -> None:
     """As a reader would have it: with the runs that the page speaks of, each command a process of its own."""
     lay_out(page, tmp_path)
+    env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     for block in blocks_of(page):
         for command in block.commands:
             given = [sys.executable, "-m", "energy_flow", *command]
-            ran = subprocess.run(given, cwd=tmp_path, capture_output=True, text=True, encoding="utf-8", check=False)
+            ran = subprocess.run(
+                given, cwd=tmp_path, env=env, capture_output=True, text=True, encoding="utf-8", check=False
+            )
             assert ran.returncode == 0, f"{' '.join(command)}\n{ran.stdout}\n{ran.stderr}"
 
 
@@ -96,7 +100,7 @@ def lay_out(page: str, folder: Path) -> None:
         shutil.copytree(folder_of("delivery"), mine)
     else:
         create_processor(create_config("tiny", carrier_hidden_size=16)).save_pretrained(mine)
-    parts = [one.code for one in blocks_of(page) if one.kind == "python" and "TASKS.add" in one.code]
+    parts = [one.code for one in blocks_of(page) if one.kind == "python"]
     (folder / "my_tasks.py").write_text("".join(parts), encoding="utf-8")
 
 
