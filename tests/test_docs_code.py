@@ -28,7 +28,7 @@ COMMANDS = [page for page in pages() if page not in OWN_TEST and any(one.command
 def small_run() -> dict:
     """What a page on runs takes for granted: a model, its configuration, and data."""
     small = {"carrier_hidden_size": 8, "carrier_num_layers": 1, "batch_size": 8, "epochs": 1}
-    config = create_config("tiny", **small, input_embedding_dim=16, output_embedding_dim=16)
+    config = create_config("tiny", **small, input_embedding_dim=64, output_embedding_dim=64)
     return {
         "EnergyTrainer": EnergyTrainer,
         "config": config,
@@ -62,7 +62,10 @@ def test_the_python_of_a_page_runs(page: str, tasks, tmp_path, monkeypatch, caps
     if page == "docs/extend.md":
         train_with_own_parts(tasks)
     if page == "docs/runs.md":
-        assert (tmp_path / "runs").is_dir()
+        rows = torch.nn.functional.normalize(torch.randn(16, 64))
+        result = names["trainer"].train(rows, rows, epochs=2)
+        assert (result.steps, result.ended) == (2, "")
+        assert (tmp_path / "runs" / "mine" / "last").is_dir()
 
 
 def train_with_own_parts(tasks) -> None:

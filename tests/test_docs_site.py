@@ -39,6 +39,17 @@ def test_the_page_of_the_configuration_is_what_the_code_says() -> None:
     assert sorted(explained) == sorted(field.name for field in fields(EnergyConfig))
 
 
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_links_into_the_docs_lead_somewhere(page: str) -> None:
+    """The pages of docs are checked by the build; these two are none of its pages."""
+    links = re.findall(r"\]\((?!https?:)([^)#]+)(?:#([^)]+))?\)", (ROOT / page).read_text(encoding="utf-8"))
+    for path, anchor in links:
+        assert (ROOT / path).exists(), path
+        headings = re.findall(r"^#+ (.+)$", (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE) if anchor else []
+        names = [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
+        assert not anchor or anchor in names, f"{path}#{anchor}"
+
+
 @pytest.mark.slow
 def test_every_field_has_a_heading_of_its_own(site: Path) -> None:
     page = (site / "configuration.html").read_text(encoding="utf-8")
@@ -65,4 +76,5 @@ def test_every_page_is_in_the_navigation_and_the_code_beside_its_equation(site: 
     pages = [path.relative_to(DOCS).with_suffix(".html").as_posix() for path in DOCS.rglob("*.md")]
     assert not [page for page in pages if f'href="{page}"' not in start]
     equations = (site / "equations.html").read_text(encoding="utf-8")
-    assert equations.count("<details") == (DOCS / "equations.md").read_text(encoding="utf-8").count("::: energy_flow")
+    unfolded = equations.count('<details class="mkdocstrings-source" open>')
+    assert unfolded == (DOCS / "equations.md").read_text(encoding="utf-8").count("::: energy_flow")
