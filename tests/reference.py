@@ -458,9 +458,8 @@ class Reference:
                         weight = hat(flow.position[0], self.nodes_x, column) * hat(flow.position[1], self.nodes_y, row)
                     energy = energy + weight * flow.energy
                     mass = mass + (weight if on_their_way is None else weight.detach()) * flow.mass
-                energies.append(
-                    energy / mass if float(mass.detach()) >= 1 else energy
-                )  # at 1 with the gradient of the mass
+                # from 1 on, not above it: at exactly 1 the value is the same, and the mass has its gradient
+                energies.append(energy / mass if float(mass.detach()) >= 1 else energy)
                 masses.append(float(mass.detach()))
         result.site_mass = masses
         total = self.columns * self.rows * config.energy_dim

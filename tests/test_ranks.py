@@ -40,6 +40,14 @@ def final_weights(run: Path) -> dict[str, torch.Tensor]:
     return load_file(run / "checkpoints" / f"step-{STEPS:09d}" / "model.safetensors")
 
 
+def command_that_goes_on(folder: Path, run: Path) -> list[str]:
+    """`train` on 400 pairs, which starts a run or goes on with it."""
+    inputs = torch.randn(400, 16)
+    save_file({"inputs": inputs, "targets": inputs.roll(1, dims=1)}, folder / "pairs.safetensors")
+    options = ["--device", "cpu", "--resume", "auto", "--data", str(folder / "pairs.safetensors")]
+    return ["train", "--run-folder", str(run), *options]
+
+
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory) -> Path:
     """A run of two processes that was never cut."""
@@ -165,11 +173,8 @@ def test_more_processes_than_rows_of_a_batch_are_refused(tmp_path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
 def test_torchrun_trains_and_a_signal_to_one_process_stops_all(tmp_path) -> None:
-    inputs = torch.randn(400, 16)
-    save_file({"inputs": inputs, "targets": inputs.roll(1, dims=1)}, tmp_path / "pairs.safetensors")
     run = tmp_path / "run"
-    command = ["train", "--device", "cpu", "--run-folder", str(run), "--resume", "auto"]
-    command += ["--data", str(tmp_path / "pairs.safetensors")]
+    command = command_that_goes_on(tmp_path, run)
     options = "--preset tiny --epochs 6 --batch-size 16 --log-every 1 --carrier-hidden-size 8 --neuron-hidden-dim 8"
     running = start(2, "energy_flow", *command, *options.split())
     while not (run / "metrics.jsonl").exists() or not (run / "metrics.jsonl").read_text():
@@ -191,13 +196,9 @@ def test_torchrun_trains_and_a_signal_to_one_process_stops_all(tmp_path) -> None
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
 def test_where_one_process_is_killed_the_others_say_so_and_the_run_goes_on(tmp_path) -> None:
-    inputs = torch.randn(400, 16)
-    save_file({"inputs": inputs, "targets": inputs.roll(1, dims=1)}, tmp_path / "pairs.safetensors")
     run = tmp_path / "run"
-    command = ["train", "--device", "cpu", "--run-folder", str(run), "--resume", "auto", "--checkpoint-every", "5"]
-    command += ["--data", str(tmp_path / "pairs.safetensors")]
     options = "--preset tiny --epochs 3 --batch-size 16 --carrier-hidden-size 8 --neuron-hidden-dim 8"
-    command += options.split()
+    command = [*command_that_goes_on(tmp_path, run), "--checkpoint-every", "5", *options.split()]
     running = start(2, "energy_flow", *command)
     while not list(run.glob("checkpoints/step-*")):
         assert running[0].poll() is None, running[0].communicate()

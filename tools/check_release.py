@@ -29,6 +29,7 @@ IN_WHEEL = (
     "energy_flow/viz/static/viewer.css",
     "energy_flow/models/maze/model.safetensors",
     "energy_flow/models/delivery/model.safetensors",
+    "energy_flow/models/words/model.safetensors",
 )
 IN_SDIST = (
     "LICENSE",

@@ -17,7 +17,6 @@ import time
 from pathlib import Path
 
 from benchmarks.common import RESULTS, parser_for, publish, spread
-from energy_flow import models
 
 ROOT = RESULTS.parent.parent
 KEPT = ("PATH", "LANG", "TERM", "SYSTEMROOT", "TEMP", "TMP", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE")
@@ -83,14 +82,10 @@ def live(stranger: Stranger) -> dict[str, str]:
 
 
 def decode(stranger: Stranger) -> str:
-    """A text in, the nearest words out: by the model `words` if the package has it, or by a linear map solved here."""
-    model = "words"
-    if model not in models.names():
-        model = "linear.safetensors"
-        stranger.energy_flow("text", "train-linear", model)
-    words = stranger.energy_flow("text", "predict", model, TEXT)
+    """A text in, the nearest words out."""
+    words = stranger.energy_flow("text", "predict", "words", TEXT)
     require(WORD in words, "text", words)
-    return f"predict {model} '{TEXT}': {WORD} is among the nearest"
+    return f"predict words '{TEXT}': {WORD} is among the nearest"
 
 
 def require(holds: bool, step: str, said: str) -> None:

@@ -33,23 +33,32 @@ The defaults below are those of `optimized`. `energy-flow info --preset debug` s
 preset.
 
 | preset | lattice | sites | most flows | carrier | batch |
-|---|---|---|---|---|---|
-| `tiny` | 12 x 12 x 8 | 4 x 4 | 32 | GRU 128 x 2 | 128 |
-| `debug` | 20 x 20 x 10 | 8 x 8 | 100 | GRU 1024 x 3 | 8 |
-| `experiment` | 50 x 50 x 20 | 16 x 16 | 500 | GRU 1024 x 3 | 16 |
-| `optimized` | 100 x 100 x 50 | 32 x 24 | 1000 | GRU 1024 x 3 | 32 |
-| `grid` | the data's face, 25 deep; deeper for larger faces | one a cell | one a site | GRU 48 x 1 | 32 |
-| `exchange` | the data's face, 17 deep | one a cell | one a site | GRU 48 x 1 | 32 |
-| `pointer` | the data's face, 3 deep | one a cell | one a site | GRU 32 x 1 | 64 |
-
-The last three are for data whose cells are sites, such as `maze`, `sudoku-6` and `delivery`: a flow starts in every
-cell.
+|---|---|---|---|---|---|"""
+AFTER_PRESETS = """
+Those with the data's face are for data whose cells are sites, such as `maze`, `sudoku-6` and `delivery`: a flow starts
+in every cell.
 """
 
 
 def page() -> str:
     """The whole page."""
-    return "\n".join([HEAD, *(_section(title, group) for title, group in GROUPS.items())])
+    sections = (_section(title, group) for title, group in GROUPS.items())
+    return "\n".join([HEAD, *map(_preset, PRESETS), AFTER_PRESETS, *sections])
+
+
+def _preset(name: str) -> str:
+    """Its row of the table."""
+    one = {field.name: field.default for field in fields(EnergyConfig)} | PRESETS[name]
+    lattice, sites, flows = (
+        f"{one['lattice_width']} x {one['lattice_height']} x {one['lattice_depth']}",
+        "{} x {}".format(*one["sites"]),
+        one["max_active_flows"],
+    )
+    if "lattice_width" not in PRESETS[name]:
+        deeper = "; deeper for larger faces" if one["depth_exponent"] else ""
+        lattice, sites, flows = f"the data's face, {one['lattice_depth']} deep{deeper}", "one a cell", "one a site"
+    carrier = f"GRU {one['carrier_hidden_size']} x {one['carrier_num_layers']}"
+    return f"| `{name}` | {lattice} | {sites} | {flows} | {carrier} | {one['batch_size']} |"
 
 
 def _section(title: str, group: type) -> str:

@@ -149,10 +149,10 @@ class Embed:
             unknown = "; ".join(manifest["unknown"])
             words = f", as the encoder knows nothing of their texts: {unknown}" if unknown else ""
             _say(f"{manifest['left_out']} rows are left out of all splits{words}")
-        if manifest.get("leaked"):  # splits of the source alone can do so
+        if manifest.get("leaked"):  # splits that are given alone can do so
             _say(
                 f"{manifest['leaked']} held-out rows share an input, a target, a text or a group with a row of the "
-                "training: the source gives these splits, and they are kept; without its splits they are drawn anew"
+                "training: these splits were given, and are kept; give none to have them drawn anew"
             )
         for note in rows.notes():
             _say(note)
