@@ -36,6 +36,7 @@ class Update(NamedTuple):
     hidden: list[Tensor]  # L of (N,)
     shares: list[Tensor]  # of the children that it may start
     aim: Tensor | None  # (S,) with a pointer
+    gate: Tensor | None = None  # (C,) share of the energy that is kept; None where the flow coasts
 
 
 @dataclass
@@ -122,7 +123,7 @@ class Reference:
     def step(self, flows: list[Flow], next_id: int, step: int, result: SampleResult) -> tuple[list[Flow], list[Flow]]:
         """All flows by one step: those that go on, and their children, numbered from `next_id`."""
         updates = self.updates(flows, result)
-        accepted = self.accept(flows, updates, next_id, result)
+        accepted, refused = self.accept(flows, updates, next_id, result)
         survivors, children = [], []
         for flow, update in zip(flows, updates, strict=True):
             kept, born = self.split(flow, update, accepted)
@@ -139,6 +140,7 @@ class Reference:
             event = self.outcome(flow, moved)
             {"faded": result.faded, "arrived": result.arrived, "moving": survivors}[event].append(moved)
             self.record(result, step, [moved], event)
+            result.records[-1] |= self.decisions(flow, update, accepted, refused)
         self.record(result, step, children, "born")
         return survivors, children
 
@@ -155,8 +157,10 @@ class Reference:
 
     def accept(
         self, flows: list[Flow], updates: list[Update], next_id: int, result: SampleResult
-    ) -> dict[tuple[int, int], int]:
-        """The children that start, by parent and place among its children, and their numbers: the strongest first."""
+    ) -> tuple[dict[tuple[int, int], int], set[tuple[int, int]]]:
+        """The children that start, by parent and place among its children, and their numbers: the strongest first;
+        and those that are refused.
+        """
         config, candidates = self.config, []
         for flow, update in zip(flows, updates, strict=True):
             if level(update.energy) >= config.spawn_threshold and not (flow.age == 0 and flow.parent_id >= 0):
@@ -166,7 +170,21 @@ class Reference:
         candidates.sort()
         room = max(0, min(config.max_spawn_per_step, config.max_active_flows - len(flows)))
         result.refused.append(len(candidates) - len(candidates[:room]))
-        return {(flow_id, child): next_id + rank for rank, (_, flow_id, child) in enumerate(candidates[:room])}
+        ordered = [(flow_id, child) for _, flow_id, child in candidates]
+        return {one: next_id + rank for rank, one in enumerate(ordered[:room])}, {*ordered[room:]}
+
+    def decisions(
+        self, flow: Flow, update: Update, accepted: dict[tuple[int, int], int], refused: set[tuple[int, int]]
+    ) -> dict[str, list[float]]:
+        """What a trace can keep of a step beside the flow that comes of it."""
+        shares = [float(share.detach()) for share in update.shares] or [0.0] * self.config.max_children
+        kept = [math.nan] * self.config.energy_dim if update.gate is None else update.gate.detach().tolist()
+        of = {"shares": accepted, "refused": refused}
+        taken = {
+            name: [share * ((flow.flow_id, child) in those) for child, share in enumerate(shares)]
+            for name, those in of.items()
+        }
+        return {"gate": kept} | taken
 
     def split(self, flow: Flow, update: Update, accepted: dict[tuple[int, int], int]) -> tuple[Tensor, list[Flow]]:
         """The share that a flow keeps, and its children, in the cell that it leaves."""
@@ -249,7 +267,7 @@ class Reference:
         stride, aim = self.stride(flow, heads[2 * channels : 2 * channels + movement])
         split = heads[2 * channels + movement :]
         shares = [1 / (1 + torch.exp(-one)) / (config.max_children + 1) for one in split]
-        return Update(self.energy_after(flow, gate, delta), stride, hidden, shares, aim)
+        return Update(self.energy_after(flow, gate, delta), stride, hidden, shares, aim, self.kept(gate))
 
     def movement_width(self) -> int:
         return {"straight": 1, "pointer": 2 + 2 * self.config.place_harmonics}.get(self.config.mover, 3)
@@ -327,9 +345,7 @@ class Reference:
         return torch.cat(found)
 
     def energy_after(self, flow: Flow, gate: Tensor, delta: Tensor) -> Tensor:
-        rule, start = self.config.energy_rule, self.config.gate_start
-        start = (5.0 if rule == "gated" else 0.0) if start is None else start
-        kept = 1 / (1 + torch.exp(-(gate + start)))
+        rule, kept = self.config.energy_rule, self.kept(gate)
         if rule == "kept":
             return flow.energy
         if rule == "gated":
@@ -337,6 +353,11 @@ class Reference:
         column, row = self.patch(flow)
         here = self.entered[row * self.columns + column] if rule == "column" else self.entered[flow.origin] * flow.mass
         return kept * flow.energy + (1 - kept) * (here + delta)
+
+    def kept(self, gate: Tensor) -> Tensor:
+        rule, start = self.config.energy_rule, self.config.gate_start
+        start = (5.0 if rule == "gated" else 0.0) if start is None else start
+        return torch.ones_like(gate) if rule == "kept" else 1 / (1 + torch.exp(-(gate + start)))
 
     def relative(self, flow: Flow) -> Tensor:
         """Offset from the node in halves of a spacing; sites to the left, lower, right and upper border, at most 2."""
@@ -469,8 +490,8 @@ class Reference:
             return torch.cat([self.weights["mapper.output_weight"] @ energy for energy in energies]) * gain
         return self.weights["mapper.output_weight"] @ torch.cat(energies) * gain
 
-    @staticmethod
-    def record(result: SampleResult, step: int, flows: list[Flow], event: str) -> None:
+    def record(self, result: SampleResult, step: int, flows: list[Flow], event: str) -> None:
+        nobody = [0.0] * self.config.max_children
         for flow in flows:
             result.records.append(
                 {
@@ -481,6 +502,10 @@ class Reference:
                     "position": [float(c.detach()) for c in flow.position],
                     "level": level(flow.energy),
                     "mass": flow.mass,
+                    "energy": flow.energy.detach().tolist(),
+                    "gate": [math.nan] * self.config.energy_dim,
+                    "shares": nobody,
+                    "refused": nobody,
                 }
             )
 

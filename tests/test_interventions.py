@@ -19,7 +19,7 @@ from .reference_interventions import Intervened
 from .strategies import Case, build_model, cases
 from .test_any_box import GRID
 from .test_laws import BUSY
-from .test_reference import GRADIENTS, VALUES, assert_close, assert_same_statistics, assert_same_trace
+from .test_reference import DETAILS, GRADIENTS, VALUES, assert_close, assert_same_statistics, assert_same_trace
 
 seen: Counter[str] = Counter()
 
@@ -60,7 +60,7 @@ def check_against_reference(case: Case, data: st.DataObject) -> None:
     hand = data.draw(hands(case.config, len(inputs)))
     hand = [one(trace) if isinstance(one, partial) else one for one in hand]
     hand.sort(key=lambda one: type(one) is act.SwapEnergies)  # the twin keeps what the others do before they swap
-    result = processor.run(inputs, record=True, intervene=hand)
+    result = processor.run(inputs, record=DETAILS, intervene=hand)
     off = (result.trace.position - result.trace.position.round()).abs()
     assume(not ((off > 0) & (off < 1e-12)).any())  # where both round differently, one covers a site and one does not
     weights, buffers = dict(processor.named_parameters()), dict(processor.named_buffers())

@@ -17,6 +17,7 @@ from .reference import Reference, SampleResult
 from .strategies import Case, cases
 
 VALUES, GRADIENTS = 1e-10, 1e-8  # relative, float64
+DETAILS = ("energy", "gate", "splits")
 seen: Counter[str] = Counter()
 
 
@@ -26,7 +27,7 @@ def check_against_reference(case: Case) -> None:
     buffers = dict(processor.named_buffers())
     inputs.requires_grad_()
     along = (0.0, 0.5, 1.0)[case.seed % 3]
-    result = processor.run(inputs, record=True, along=along)
+    result = processor.run(inputs, record=DETAILS, along=along)
     twin = Reference(case.config, weights | buffers)
     samples = [twin.run(row) for row in inputs]
 
@@ -98,6 +99,10 @@ def assert_same_trace(result: FlowResult, samples: list[SampleResult]) -> None:
             assert_close(
                 torch.cat((trace.position[index], trace.level[index, None], trace.mass[index, None])), figures, VALUES
             )
+            for name in ("energy", "gate", "shares", "refused"):
+                ours_here, theirs = getattr(trace, name)[index], torch.tensor(record[name], dtype=torch.float64)
+                assert torch.equal(ours_here.isnan(), theirs.isnan()), name
+                assert_close(ours_here.nan_to_num(), theirs.nan_to_num(), VALUES)
 
 
 def assert_same_statistics(result: FlowResult, samples: list[SampleResult]) -> None:

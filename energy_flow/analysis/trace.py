@@ -1,6 +1,6 @@
 """Every flow of some samples at every step, as a table that people keep.
 
-Shapes: `R` records, `C` energy channels.
+Shapes: `R` records, `C` energy channels, `K` children that a flow may start in a step.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ..config import Box, EnergyConfig
 from ..core import FlowResult
 from ..core.readers import site_of
 from ..viz.page import trace_html
-from .trace_file import TraceWriter, read_columns
+from .trace_file import TraceWriter, details_in, read_columns
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,11 @@ class Trace:
         level: (R,) float32, RMS of the energy.
         mass: (R,) float32.
         event: (R,) int64, index of `energy_flow.core.flows.EVENT_NAMES`.
-        energy: (R, C) float32, where it was recorded.
+        energy: (R, C) float32, where it was recorded; so are the others.
+        gate: (R, C) float32, the share of its energy that the carrier let the flow keep in the step to this record; NaN
+            as a flow begins, and where it coasted.
+        shares: (R, K) float32 of its energy and mass, that it gave in this step to children that started.
+        refused: (R, K) float32 likewise, to children that the budget refused.
     """
 
     box: Box
@@ -49,13 +53,16 @@ class Trace:
     mass: Tensor
     event: Tensor
     energy: Tensor | None = None
+    gate: Tensor | None = None
+    shares: Tensor | None = None
+    refused: Tensor | None = None
 
     @classmethod
     def of(cls, result: FlowResult, config: EnergyConfig) -> Trace:
         """The trace of a run.
 
         Args:
-            result: of `processor.run(rows, record=True)`, or `record="energy"`.
+            result: of `processor.run(rows, record=True)`, or with details, such as `record=("energy", "gate")`.
             config: of the processor that ran; where a box was given, `config.in_box(box)`.
 
         Raises:
@@ -82,7 +89,7 @@ class Trace:
             level=trace.level.detach().cpu().float(),
             mass=trace.mass.detach().cpu().float(),
             event=trace.event.cpu(),
-            energy=None if trace.energy is None else trace.energy.detach().cpu().float(),
+            **{name: None if one is None else one.detach().cpu().float() for name, one in details_in(trace).items()},
         )
 
     def __len__(self) -> int:
@@ -114,7 +121,7 @@ class Trace:
         return dataclasses.replace(self, sample=samples.index_select(0, self.sample))
 
     def save(self, path: str | Path) -> Path:
-        """Write a Parquet file: the columns of `COLUMNS`, and `energy` as a list where it was recorded.
+        """Write a Parquet file: the columns of `COLUMNS`, and those of `LISTS` that were recorded.
 
         Raises:
             ImportError: pyarrow is missing.

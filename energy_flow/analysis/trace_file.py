@@ -1,6 +1,6 @@
 """Traces on disk: Parquet files that pandas, polars and DuckDB open, written part by part.
 
-Shapes: `R` records, `C` energy channels.
+Shapes: `R` records, `C` energy channels, `K` children.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..config import Box
-from ..core.flows import EVENT_NAMES
+from ..core.flows import EVENT_NAMES, FlowTrace
 
 if TYPE_CHECKING:
     import pyarrow
@@ -36,6 +36,17 @@ COLUMNS = {  # of the file, and what they hold
     "mass": "share of a launched flow",
     "event": f"one of {', '.join(EVENT_NAMES)}",
 }
+LISTS = {  # columns of lists, where they were recorded
+    "energy": "of each channel",
+    "gate": "of each channel, the share of the energy that was kept in the step before; NaN where no carrier said so",
+    "shares": "of each child that started, its share of energy and mass; 0 for others",
+    "refused": "likewise, of each child that the budget refused",
+}
+
+
+def details_in(trace: Trace | FlowTrace) -> dict[str, Tensor | None]:
+    """The tensors of `LISTS`."""
+    return {name: getattr(trace, name) for name in LISTS}
 
 
 class TraceWriter:
@@ -67,13 +78,14 @@ class TraceWriter:
         Raises:
             ValueError: its box, its sites or its columns are others than those of the traces before.
         """
-        about = {"box": list(trace.box), "sites": list(trace.sites), "energy": trace.energy is not None}
+        lists = {name: None if one is None else one.shape[1] for name, one in details_in(trace).items()}
+        about = {"box": list(trace.box), "sites": list(trace.sites), "lists": lists}
         if self._about and about != self._about:
             raise ValueError(f"a trace of {about} cannot follow those of {self._about}; write it to a file of its own")
         table = self._table(trace)
         if self._writer is None:
             self._about = about
-            whole = {"version": VERSION, **about, "columns": COLUMNS}
+            whole = {"version": VERSION, **about, "columns": COLUMNS | LISTS}
             schema = table.schema.with_metadata({KEY: json.dumps(whole).encode()})
             self._writer = self._parquet.ParquetWriter(self._path, schema, compression="zstd")
         self._writer.write_table(table.replace_schema_metadata(self._writer.schema.metadata))
@@ -92,9 +104,10 @@ class TraceWriter:
         table = {name: self._pyarrow.array(column.contiguous().numpy()) for name, column in columns.items()}
         codes = self._pyarrow.array(trace.event.to(torch.int8).numpy())
         table["event"] = self._pyarrow.DictionaryArray.from_arrays(codes, list(EVENT_NAMES))
-        if trace.energy is not None:
-            flat = self._pyarrow.array(trace.energy.contiguous().view(-1).numpy())
-            table["energy"] = self._pyarrow.FixedSizeListArray.from_arrays(flat, trace.energy.shape[1])
+        for name, rows in details_in(trace).items():
+            if rows is not None and rows.shape[1]:
+                flat = self._pyarrow.array(rows.contiguous().view(-1).numpy())
+                table[name] = self._pyarrow.FixedSizeListArray.from_arrays(flat, rows.shape[1])
         return self._pyarrow.table(table)
 
 
@@ -115,10 +128,13 @@ def read_columns(path: Path) -> dict[str, Any]:
     def numbers(name: str, dtype: torch.dtype) -> Tensor:
         return torch.tensor(table[name].to_numpy(), dtype=dtype)
 
-    energy = None
-    if "energy" in table.column_names:
-        flat = table["energy"].combine_chunks().flatten()
-        energy = torch.tensor(flat.to_numpy(), dtype=torch.float32).view(len(table), -1)
+    lists: dict[str, Tensor | None] = dict.fromkeys(LISTS)
+    for name in LISTS:
+        if name in table.column_names:
+            flat = table[name].combine_chunks().flatten()
+            lists[name] = torch.tensor(flat.to_numpy(), dtype=torch.float32).view(len(table), -1)
+        elif about.get("lists", {}).get(name) is not None:  # of a model whose flows start no child
+            lists[name] = torch.empty(len(table), 0)
     events = [EVENT_NAMES.index(name) for name in table["event"].to_pylist()]
     return {
         "box": Box(*about["box"]),
@@ -132,7 +148,7 @@ def read_columns(path: Path) -> dict[str, Any]:
         "level": numbers("level", torch.float32),
         "mass": numbers("mass", torch.float32),
         "event": torch.tensor(events, dtype=torch.int64),
-        "energy": energy,
+        **lists,
     }
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import tyro
 
 from ..analysis import Trace, TraceWriter
 from ..config import Box
+from ..core.ledger import Detail
 from ..data import load_data
 from ..data.checked_rows import check_width
 from ..training import load_model
@@ -43,6 +44,10 @@ class TraceFlows:
     """width, height and depth of another lattice to run the weights in, such as 33x33x400"""
     energy: bool = False
     """the energies too, a list of channels for each record"""
+    gate: bool = False
+    """the share of its energy that every flow kept in each step, a list of channels for each record"""
+    splits: bool = False
+    """the shares that children took, and those that the budget refused, a list of children for each record"""
     output: Path | None = None
     """file to write; by default trace.parquet in the folder of the run"""
     page: Path | None = None
@@ -66,6 +71,7 @@ class TraceFlows:
             require_writable(page.parent, "folder of --page", page.name)
             write_trace_page(page, processor, data, pairs, chosen)
             console.print(f"wrote {page}")
+        details = [name for name in get_args(Detail) if getattr(self, name)]
         records = 0
 
         def write(file: Path) -> None:
@@ -74,7 +80,7 @@ class TraceFlows:
                 for part in batch_slices(len(chosen), AT_ONCE):
                     inputs = pairs.subset(chosen[part]).inputs[:]
                     with torch.no_grad():
-                        result = processor.run(inputs, record="energy" if self.energy else True)
+                        result = processor.run(inputs, record=details)
                     trace = Trace.of(result, processor.config)
                     trace = trace.numbered(chosen[part])
                     writer.add(trace)

@@ -96,6 +96,10 @@ class EnergyCarrier(nn.Module):
         """
         return self.act(self.heads(self.norm(top)).to(energy.dtype), energy, place)
 
+    def gate(self, top: Tensor) -> Tensor:
+        """(F, N) hidden states of the last layer after a step to (F, C): the share of its energy that a flow keeps."""
+        return self.rule.kept(self.heads(self.norm(top))[:, : self.config.energy_dim])
+
     def act(self, heads: Tensor, energy: Tensor, place: Place) -> CarrierOutput:
         """From the heads to energy, movement and splits.
 

@@ -39,6 +39,10 @@ class EnergyRule:
         """
         return None
 
+    def kept(self, gate: Tensor) -> Tensor:
+        """(F, C) of the heads to (F, C): the share of its energy that a flow keeps."""
+        return torch.sigmoid(gate + self.gate_start)
+
     def __call__(self, gate: Tensor, delta: Tensor, energy: Tensor, toward: Tensor | None) -> Tensor:
         """(F, C) of each to (F, C); with zeros for gate and delta, a flow at home keeps its energy, or almost."""
         raise NotImplementedError
@@ -52,12 +56,16 @@ class Gated(EnergyRule):
 
     def __call__(self, gate: Tensor, delta: Tensor, energy: Tensor, toward: Tensor | None) -> Tensor:
         """(F, C) of each to (F, C)."""
-        return torch.addcmul(delta, torch.sigmoid(gate + self.gate_start), energy)
+        return torch.addcmul(delta, self.kept(gate), energy)
 
 
 @ENERGY_RULES.register("kept")
 class Kept(EnergyRule):
     """`e' = e`: what a flow was launched with is carried, and never changed."""
+
+    def kept(self, gate: Tensor) -> Tensor:
+        """(F, C) ones."""
+        return torch.ones_like(gate)
 
     def __call__(self, gate: Tensor, delta: Tensor, energy: Tensor, toward: Tensor | None) -> Tensor:
         """(F, C) of each to (F, C)."""
@@ -72,7 +80,7 @@ class Relaxing(EnergyRule):
     def __call__(self, gate: Tensor, delta: Tensor, energy: Tensor, toward: Tensor | None) -> Tensor:
         """(F, C) of each to (F, C)."""
         assert toward is not None  # what `toward` gave
-        return torch.lerp(toward + delta, energy, torch.sigmoid(gate + self.gate_start))
+        return torch.lerp(toward + delta, energy, self.kept(gate))
 
 
 @ENERGY_RULES.register("column")

@@ -21,7 +21,7 @@ from .energy_lattice import EnergyLattice
 from .execution import Execution, StaticForm, as_rows, refuse_transforms
 from .flows import Arrivals, FlowResult, Flows, Prelude, StepResult
 from .interventions import Intervention
-from .ledger import Record, RunLedger
+from .ledger import Record, RunLedger, details_of
 from .readings import Readings
 from .simple_neuron import SimpleNeuron
 from .step import Step
@@ -98,7 +98,9 @@ class FlowProcessor(HubModel):
         Args:
             embeddings: (B, E in), floating; a tensor or an array of any precision on any device. Site by site,
                 (B, S, c), with faces that share one pair of matrices.
-            record: keep the trace of every flow; `energy`: and its energies.
+            record: keep the trace of every flow. With one or several of `energy`, `gate` and `splits` it has more
+                (`FlowTrace`): energies, the share of them that carriers let flows keep, what children took and were
+                refused.
             box: a lattice of another size, in which the same weights work; see `in_box`.
             along: share of an untrained path, from its end, in which every step is read out too (`FlowResult.along`):
                 flows that are still on their way count where they are, with all that has arrived. A run that ends
@@ -109,8 +111,8 @@ class FlowProcessor(HubModel):
                 steps count those of a prelude.
 
         Raises:
-            ValueError: another shape or an integer dtype, of the prelude too; `along` is no share; or an intervention
-                does not fit the box or the batch.
+            ValueError: another shape or an integer dtype, of the prelude too; `along` is no share; `record` has what
+                there is not; or an intervention does not fit the box or the batch.
             FloatingPointError: a position is NaN, so its flow never arrives.
             NotImplementedError: within `torch.vmap` or `torch.jit.trace`, which cannot follow flows that come and go.
         """
@@ -135,11 +137,12 @@ class FlowProcessor(HubModel):
         embeddings = as_rows(embeddings, self.config, self.mapper.input_weight)
         for one in intervene:
             one.check(self.lattice, len(embeddings))
-        step, path = Step(self, intervene), self.config.untrained_path - (0 if prelude is None else prelude.steps)
+        details, path = details_of(record), self.config.untrained_path - (0 if prelude is None else prelude.steps)
+        step = Step(self, intervene, details or ())
         first = embeddings if prelude is None else self._rows_of_prelude(prelude, len(embeddings))
         with torch.set_grad_enabled(torch.is_grad_enabled() and prelude is None):
             flows = self.launch(first)
-        ledger = RunLedger(flows, record)
+        ledger = RunLedger(flows, details, self.config.max_children)
         step.executor.begin(flows, self._launches_as_written())
         if prelude is not None:
             flows = self._take_prelude(step, ledger, flows, embeddings, prelude.steps)

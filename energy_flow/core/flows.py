@@ -152,6 +152,14 @@ class Counts(NamedTuple):
     born: int  # children that started
 
 
+class Decisions(NamedTuple):
+    """What carriers and the budget decided for the flows of a step; no gradient flows through it."""
+
+    gate: Tensor | None  # (F, C)  share of the energy that the carrier let a flow keep; NaN where it had no say
+    shares: Tensor | None  # (F, K)  of its energy and mass, that a flow gave to children that started; 0 to others
+    refused: Tensor | None  # (F, K)  likewise, that it would have given to children that the budget refused
+
+
 class StepResult(NamedTuple):
     """One step: who lives on, and what became of everyone."""
 
@@ -162,6 +170,7 @@ class StepResult(NamedTuple):
     refused: Tensor  # (B,)  int64, children that the budget refused
     counts: Counts
     coasted: Tensor | None = None  # (F,) bool, rows that went ahead without neuron and carrier; None is nobody
+    decided: Decisions | None = None  # where a trace records it
 
     @property
     def children(self) -> Flows:
@@ -230,6 +239,9 @@ class FlowTrace(NamedTuple):
     mass: Tensor  # (R,)
     event: Tensor  # (R,)  int64: MOVING, ARRIVED, FADED, LAUNCHED or BORN
     energy: Tensor | None = None  # (R, C)  with record="energy"
+    gate: Tensor | None = None  # (R, C)  with record="gate": of the step before, see `Decisions`; NaN as a flow begins
+    shares: Tensor | None = None  # (R, K)  with record="splits": of the step before; 0 as a flow begins
+    refused: Tensor | None = None  # (R, K)  likewise
 
 
 class Prelude(NamedTuple):

@@ -5,24 +5,58 @@ Shapes: `T` steps, `B` samples, `S` sites, `C` energy channels, `R` rows of all 
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Collection
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from .flows import ARRIVED, BORN, FADED, LAUNCHED, Arrivals, Flows, FlowStatistics, FlowTrace, StepResult, rows_where
+from .flows import (
+    ARRIVED,
+    BORN,
+    FADED,
+    LAUNCHED,
+    Arrivals,
+    Decisions,
+    Flows,
+    FlowStatistics,
+    FlowTrace,
+    StepResult,
+    rows_where,
+)
 from .splitting import count_per_sample
 
-Record = bool | Literal["energy"]  # whether a trace is kept, and of the energies too
+Detail = Literal["energy", "gate", "splits"]
+Record = bool | Detail | Collection[Detail]  # whether a trace is kept, and with which details
+
+
+def details_of(record: Record) -> frozenset[Detail] | None:
+    """What a trace has beside the columns of every trace; None where none is kept.
+
+    Raises:
+        ValueError: there is no such detail.
+    """
+    if isinstance(record, bool):
+        return frozenset() if record else None
+    wanted: frozenset[Detail] = frozenset((record,) if isinstance(record, str) else record)
+    unknown = wanted - set(get_args(Detail))
+    if unknown:
+        raise ValueError(f"record has {sorted(unknown)}; give True, or some of {', '.join(get_args(Detail))}")
+    return wanted
 
 
 class RunLedger:
     """Watches the steps of one run and adds up what happened when it has ended; keeps no hidden state.
 
     A step is only noted down: every sum is made once, over the rows of all steps.
+
+    Args:
+        launched: the flows at the input face.
+        details: as `details_of` gives.
+        children: K, the most that a flow may start in a step.
     """
 
-    def __init__(self, launched: Flows, record: Record) -> None:
+    def __init__(self, launched: Flows, details: frozenset[Detail] | None, children: int) -> None:
         self._batch = launched.batch
         self._sample: list[Tensor] = []
         self._level: list[Tensor] = []
@@ -33,8 +67,8 @@ class RunLedger:
         self._arrivals: list[Arrivals] = []
         self._faded: list[Tensor] = []
         self._faded_sample: list[Tensor] = []
-        self._records: list[FlowTrace] | None = [] if record else None
-        self._with_energy = record == "energy"
+        self._records: list[FlowTrace] | None = None if details is None else []
+        self._details, self._children = details or frozenset(), children
         self._record(0, launched, torch.full_like(launched.sample, LAUNCHED))
 
     def observe(self, result: StepResult) -> None:
@@ -53,7 +87,7 @@ class RunLedger:
             rows = torch.cat((moved.mass.unsqueeze(1), moved.energy.detach().to(moved.mass.dtype)), dim=1)
             self._faded.append(rows.index_select(0, lost))
             self._faded_sample.append(moved.sample.index_select(0, lost))
-        self._record(len(self._outcome), moved, result.outcome)
+        self._record(len(self._outcome), moved, result.outcome, result.decided)
         if self._records is not None:
             self._record(len(self._outcome), result.children, torch.full_like(result.children.sample, BORN))
 
@@ -106,12 +140,18 @@ class RunLedger:
         columns = zip(*self._records, strict=True)
         return FlowTrace._make(None if column[0] is None else torch.cat(column) for column in columns)
 
-    def _record(self, step: int, flows: Flows, event: Tensor) -> None:
+    def _record(self, step: int, flows: Flows, event: Tensor, decided: Decisions | None = None) -> None:
         if self._records is not None:
             when = torch.full_like(flows.sample, step)
-            position, energy = flows.position.detach(), flows.energy.detach() if self._with_energy else None
+            position, energy = flows.position.detach(), flows.energy.detach() if "energy" in self._details else None
             about = when, flows.sample, flows.flow_id, flows.parent_id, position, flows.level, flows.mass, event
-            self._records.append(FlowTrace(*about, energy))
+            self._records.append(FlowTrace(*about, energy, *(decided or self._nothing_decided(flows))))
+
+    def _nothing_decided(self, flows: Flows) -> Decisions:
+        """Of flows that have just begun."""
+        gate = torch.full_like(flows.energy, torch.nan).detach() if "gate" in self._details else None
+        shares = flows.energy.new_zeros(flows.size, self._children) if "splits" in self._details else None
+        return Decisions(gate, shares, shares)
 
 
 def _sum_rows(rows: Tensor, place: Tensor, places: int) -> Tensor:

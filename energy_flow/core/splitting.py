@@ -17,10 +17,11 @@ from .flows import Flows
 class SplitPlan(NamedTuple):
     """The children that start in a step."""
 
-    accepted: Tensor  # (F, K)  bool
+    asked: Tensor  # (F, K)  bool, children that could have started but for the budget
+    accepted: Tensor  # (F, K)  bool, those of them that start
     flow_id: Tensor  # (F, K)  int64, the id of each child that starts
     next_id: Tensor  # (B,)  int64, the id of the sample's next child after this step
-    refused: Tensor  # (B,)  int64, children that could have started but for the budget
+    refused: Tensor  # (B,)  int64, those that the budget refused
 
 
 def plan_splits(flows: Flows, spawn_levels: Tensor, config: EnergyConfig, most_flows: int) -> SplitPlan:
@@ -37,7 +38,7 @@ def plan_splits(flows: Flows, spawn_levels: Tensor, config: EnergyConfig, most_f
     """
     if not config.can_split:
         nobody = spawn_levels >= 0  # (F, 0)
-        return SplitPlan(nobody, nobody.long(), flows.next_id, torch.zeros_like(flows.next_id))
+        return SplitPlan(nobody, nobody, nobody.long(), flows.next_id, torch.zeros_like(flows.next_id))
     newborn = (flows.age == 0) & (flows.parent_id >= 0)
     eligible = (spawn_levels >= 0) & ~newborn.unsqueeze(1)
     rank = _rank_in_sample(flows, torch.where(eligible, spawn_levels, -1.0))
@@ -47,7 +48,7 @@ def plan_splits(flows: Flows, spawn_levels: Tensor, config: EnergyConfig, most_f
     flow_id = flows.next_id.index_select(0, flows.sample).unsqueeze(1) + rank
     wanted = count_per_sample(flows.sample, flows.batch, eligible.sum(1))
     started = torch.minimum(wanted, limit)
-    return SplitPlan(accepted, flow_id, flows.next_id + started, wanted - started)
+    return SplitPlan(eligible, accepted, flow_id, flows.next_id + started, wanted - started)
 
 
 def keep_rest(energy: Tensor, mass: Tensor, shares: Tensor, accepted: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,7 @@ Shapes: `F` rows, `C` energy channels, `K` children.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,10 +13,11 @@ from torch import Tensor
 
 from .coasting import Coasting
 from .energy_carrier import CarrierOutput
-from .execution import Executor
-from .flows import ARRIVED, FADED, MOVING, Flows, StepResult
+from .execution import Executor, gather_sharded
+from .flows import ARRIVED, FADED, MOVING, Decisions, Flows, StepResult
 from .interventions import Intervention, Moment
-from .splitting import keep_rest, plan_splits
+from .ledger import Detail
+from .splitting import SplitPlan, keep_rest, plan_splits
 
 if TYPE_CHECKING:
     from .flow_processor import FlowProcessor
@@ -28,10 +29,16 @@ class Step:
     Args:
         processor: the model; its parts are looked up now.
         intervene: what is done otherwise.
+        details: of a trace; what was decided is given for these.
+
+    Raises:
+        ValueError: a carrier of one's own has no gate, and it is to be recorded.
     """
 
-    def __init__(self, processor: FlowProcessor, intervene: Sequence[Intervention] = ()) -> None:
-        self.intervene, self.taken = intervene, 0
+    def __init__(
+        self, processor: FlowProcessor, intervene: Sequence[Intervention] = (), details: Collection[Detail] = ()
+    ) -> None:
+        self.intervene, self.taken, self.details = intervene, 0, details
         self.config, self.most_flows = processor.config, processor.most_flows
         self.lattice, self.carrier = processor.lattice, processor.carrier
         self.noise = processor.config.energy_noise if processor.training else 0.0
@@ -40,6 +47,8 @@ class Step:
         pieces = getattr(processor.neuron, "pieces", None)  # a neuron of one's own may see anything
         sees_far = pieces is None or any(getattr(piece, "sees_far", False) for piece in pieces)
         self.coasting = Coasting(processor.lattice, coast, sees_far) if coast else None
+        if "gate" in details and not hasattr(self.carrier, "gate"):
+            raise ValueError(f"record has gate; {type(self.carrier).__name__} has no method gate(top)")
         self.executor = Executor(processor.lattice, processor.neuron, processor.carrier, processor.execution)
 
     def __call__(self, flows: Flows) -> StepResult:
@@ -59,6 +68,7 @@ class Step:
             output = self._decide_otherwise(flows, output)
         plan = plan_splits(flows, output.spawn_levels, self.config, self.most_flows)
         energy, mass = keep_rest(output.energy_value, flows.mass, output.spawn_shares, plan.accepted)
+        decided = self._decisions(output, hidden, coasted, plan) if self.details else None
         moved = flows._replace(
             energy=energy,
             mass=mass,
@@ -75,7 +85,7 @@ class Step:
             outcome = one.land(Moment(self.taken, flows, self.lattice), moved, outcome)
         group, counts = self.executor.count(moved, outcome, plan.accepted)
         if group is None:
-            return StepResult(moved, moved, outcome, level, plan.refused, counts, coasted)
+            return StepResult(moved, moved, outcome, level, plan.refused, counts, coasted, decided)
         hidden = self.executor.regroup(hidden, group)
         children = self.carrier.spawn(
             flows.rows(group.parent, hidden[:, counts.moving :])._replace(next_id=plan.next_id),
@@ -84,7 +94,20 @@ class Step:
             flow_id=plan.flow_id.flatten().index_select(0, group.slot),
         )
         live = moved.rows(group.stay, hidden[:, : counts.moving]).join(children, hidden)
-        return StepResult(live, moved, outcome, level, plan.refused, counts, coasted)
+        return StepResult(live, moved, outcome, level, plan.refused, counts, coasted, decided)
+
+    @torch.no_grad()
+    def _decisions(self, output: CarrierOutput, hidden: Tensor, coasted: Tensor | None, plan: SplitPlan) -> Decisions:
+        """What the details ask for; the gate is the carrier's own word, before any intervention."""
+        gate = shares = refused = None
+        if "gate" in self.details:
+            gather_sharded(self.carrier)
+            gate = self.carrier.gate(hidden[-1]).to(output.energy_value.dtype)
+            gate = gate if coasted is None else gate.masked_fill(coasted.unsqueeze(1), torch.nan)
+        if "splits" in self.details:
+            shares = output.spawn_shares * plan.accepted
+            refused = output.spawn_shares * (plan.asked & ~plan.accepted)
+        return Decisions(gate, shares, refused)
 
     def _decide_otherwise(self, flows: Flows, output: CarrierOutput) -> CarrierOutput:
         """The carriers' output after every intervention; what children would take along follows its energies."""

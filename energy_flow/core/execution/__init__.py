@@ -5,8 +5,8 @@ and against the slow twin.
 """
 
 from .entry import as_rows, refuse_transforms
-from .executor import Executor
+from .executor import Executor, gather_sharded
 from .plan import Execution
 from .static import StaticForm
 
-__all__ = ["Execution", "Executor", "StaticForm", "as_rows", "refuse_transforms"]
+__all__ = ["Execution", "Executor", "StaticForm", "as_rows", "gather_sharded", "refuse_transforms"]

@@ -16,7 +16,7 @@ GOLDEN = -0x61C8864680B583EB  # 2^64 / golden ratio, as a signed number
 
 
 def normal_of(seed: int, step: int, sample: Tensor, flow_id: Tensor, channels: int) -> Tensor:
-    """(F, C) float64, a standard normal number for each flow and channel.
+    """(F, C) float64, a standard normal number for each flow and channel; float32 on MPS, which has no float64.
 
     Two uniform numbers of a hash (splitmix64: Steele, Lea and Flood, 2014, doi:10.1145/2660193.2660195) give one normal
     number by the method of Box and Muller.
@@ -28,6 +28,8 @@ def normal_of(seed: int, step: int, sample: Tensor, flow_id: Tensor, channels: i
         flow_id: (F,) int64.
         channels: C.
     """
+    if sample.device.type == "mps":
+        return normal_of(seed, step, sample.cpu(), flow_id.cpu(), channels).float().to(sample.device)
     channel = torch.arange(channels, device=sample.device)
     state = torch.full((), seed, dtype=torch.int64, device=sample.device)
     for counter in (torch.full_like(state, step), sample.unsqueeze(1), flow_id.unsqueeze(1), channel.unsqueeze(0)):
