@@ -39,6 +39,7 @@ from energy_flow.data import PairSet, make_split
 from energy_flow.data.pairs import one_size
 from energy_flow.data.tasks import Task
 from energy_flow.data.tasks.judging import r_squared
+from energy_flow.viz import document_html
 
 from .traces import hand_made
 
@@ -349,6 +350,14 @@ def test_analyze_writes_json_and_a_page(runs, capsys) -> None:
     assert len(one["specialisation_by_step"]) >= 2
     page = (runs / "seed-0" / "analysis.md").read_text()
     assert one["verdict"] in page and "### Specialisation over training" in page
+    document = (runs / "seed-0" / "analysis.html").read_text(encoding="utf-8")
+    assert f"<strong>{one['verdict']}</strong>" in document and '<img src="data:image/png;base64,' in document
+    assert "<script" not in document and document.count("<table>") == 4
+
+
+def test_pages_show_html_in_names_as_text() -> None:
+    page = document_html("<b>", "# <script>alert(1)</script>\n\n| a |\n| --- |\n| <i> |\n")
+    assert "<title>&lt;b&gt;</title>" in page and "<script>" not in page and "<td>&lt;i&gt;</td>" in page
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ HEADINGS = {
     "straight": "straight moves",
     "permuted": "moves permuted",
 }
+PLANES = "effective channels over the planes from the input face to the output face, as in the table below"
 NULLS = (
     "*Untrained* is the same lattice with fresh weights. *Straight moves* are the trained energies of flows that go "
     "straight ahead. *Moves permuted* are the trained routes, dealt out anew among the samples for each origin; what "
@@ -24,23 +25,29 @@ NULLS = (
 )
 
 
-def page_of(title: str, analyses: Mapping[str, Analysis], comparison: Comparison | None = None) -> str:
+def page_of(
+    title: str,
+    analyses: Mapping[str, Analysis],
+    comparison: Comparison | None = None,
+    pictures: Mapping[str, str] | None = None,
+) -> str:
     """The page of one run or of several.
 
     Args:
         title: what was analysed.
         analyses: by the name of the run.
         comparison: of the runs, where there are several.
+        pictures: of the planes, an address for each run.
     """
     lines = [f"# {title}", ""]
     if comparison is not None:
         lines += _of_comparison(analyses, comparison)
     for name, analysis in analyses.items():
-        lines += [f"## {name}", "", *_of_run(analysis)]
+        lines += [f"## {name}", "", *_of_run(analysis, (pictures or {}).get(name))]
     return "\n".join(lines)
 
 
-def _of_run(found: Analysis) -> list[str]:
+def _of_run(found: Analysis, picture: str | None) -> list[str]:
     return [
         f"{found.samples} samples; classes: {found.labels}. The score is: {found.score_name}, 1 at best.",
         "",
@@ -59,6 +66,7 @@ def _of_run(found: Analysis) -> list[str]:
         *_notes(found),
         "### Effective channels by plane",
         "",
+        *([] if picture is None else [f"![{PLANES}]({picture})", ""]),
         *_table(["z", *HEADINGS.values()], _planes(found)),
         *_of_growth(found),
     ]

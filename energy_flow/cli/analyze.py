@@ -12,6 +12,8 @@ import tyro
 
 from ..analysis import MEASURES, Analysis, Comparison, Samples, analyze, page_of
 from ..analysis.comparison import value_beyond_chance
+from ..analysis.page import HEADINGS
+from ..analysis.plane_picture import planes_png
 from ..config import Box, EnergyConfig
 from ..core import FlowProcessor
 from ..data import load_data
@@ -21,12 +23,12 @@ from ..training.model_folder import CONFIG
 from ..training.run.opening import CHECKPOINTS
 from ..utils import DeviceManager
 from ..utils.files import replace_file, require_writable
-from ..viz import metrics_table
+from ..viz import document_html, metrics_table
 from .found_models import data_of, home_of_results, model_folder, run_folder
 from .report import console
 from .rows import pairs_in_box
 
-JSON, PAGE = "analysis.json", "analysis.md"
+JSON, TEXT, PAGE = "analysis.json", "analysis.md", "analysis.html"
 _CHECKPOINT = re.compile(r"step-(\d+)")
 
 
@@ -44,7 +46,7 @@ class Analyze:
     samples: int = 200
     """how many samples"""
     output: Path | None = None
-    """folder for analysis.json and analysis.md; by default that of the run"""
+    """folder for analysis.json, analysis.md and analysis.html; by default that of the run"""
     box: str | None = None
     """width, height and depth of another lattice to run the weights in, such as 33x33x400"""
     clusters: int = 8
@@ -74,7 +76,13 @@ class Analyze:
         found["runs"] = {name: one.to_dict() for name, one in analyses.items()}
         found["comparison"] = None if comparison is None else comparison.to_dict()
         folder.mkdir(parents=True, exist_ok=True)
-        for name, text in ((JSON, json.dumps(found, indent=2) + "\n"), (PAGE, page_of(title, analyses, comparison))):
+        pictures = {name: planes_png(one.planes, HEADINGS) for name, one in analyses.items()}
+        files = {
+            JSON: json.dumps(found, indent=2) + "\n",
+            TEXT: page_of(title, analyses, comparison),
+            PAGE: document_html(title, page_of(title, analyses, comparison, pictures)),
+        }
+        for name, text in files.items():
             replace_file(folder / name, lambda path, text=text: path.write_text(text, encoding="utf-8", newline="\n"))
             console.print(f"wrote {folder / name}")
 
