@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 
 from energy_flow.cli import main
 from energy_flow.cli import predict as predict_module
+from energy_flow.config import Box
 from energy_flow.data.vector_files import open_vectors
 from energy_flow.training.linear_map import LinearMap
 
@@ -129,6 +130,25 @@ def test_a_lattice_gives_the_bits_of_one_call(toy_model, tmp_path) -> None:
     np.testing.assert_array_equal(np.load(tmp_path / "o.npy"), load_trainer(toy_model, "cpu").predict(rows).numpy())
 
 
+def test_a_box_runs_the_weights_in_another_lattice(tmp_path, monkeypatch, capsys) -> None:
+    from energy_flow.cli.report import load_trainer
+    from energy_flow.models import folder_of
+
+    monkeypatch.chdir(tmp_path)
+    rows = torch.randn(3, 2 * 3 * 6)
+    np.save("i.npy", rows.numpy())
+    main(["predict", "maze", "--inputs", "i.npy", "--output", "o.npy", "--box", "2x3x9", "--device", "cpu"])
+    trainer = load_trainer(folder_of("maze"), "cpu")
+    np.testing.assert_array_equal(np.load("o.npy"), trainer.predict(rows, Box(2, 3, 9)).numpy())
+    assert "i.npy has width 36, the model takes 150" in refused("predict maze --inputs i.npy --output o.npy", capsys)
+    main(["predict", "maze", "--box", "3x3x9", "--examples", "2", "--output", "examples.npy", "--device", "cpu"])
+    assert np.load("examples.npy").shape == (2, 9 * 2)
+    assert "┌" in capsys.readouterr().out
+    assert "makes faces for 16 sites alone" in refused(
+        "predict words --box 15x12x10 --inputs i.npy --output o.npy", capsys
+    )
+
+
 BAD = [
     ("wide.npy", np.ones((3, 7), "f4"), "wide.npy has width 7, the model takes 6"),
     ("flat.npy", np.ones(6, "f4"), r"flat.npy: has shape \(6,\)"),
@@ -222,6 +242,10 @@ def test_vectors_of_every_type_of_list_are_read(place) -> None:
             "latin.txt:2: the line is not UTF-8, or not what --encoding says, at letter 1; convert the file, or",
         ),
         ("--inputs i.npy --csls --decoder d", "--decoder writes texts"),
+        (
+            "--inputs i.npy --box 2x2x4 --output o.npy",
+            "m.safetensors is a linear map, which has no lattice; leave --box",
+        ),
     ],
 )
 def test_bad_options_are_one_line(place, capsys, options: str, words: str) -> None:

@@ -34,7 +34,7 @@ class Filmstrip(Callback):
     """Keeps what the flows of one row do at every look at the validation set.
 
     The frames are files in the run folder, so a run that goes on has those of before. What cannot be drawn is a
-    warning, and training goes on.
+    warning, once for each cause, and training goes on.
 
     Args:
         folder: of the run.
@@ -43,6 +43,7 @@ class Filmstrip(Callback):
 
     def __init__(self, folder: Path, validation: Pairs) -> None:
         self._folder, self._pairs = folder, parts_of(validation)[-1]
+        self._warned: set[str] = set()
 
     def after_validation(self, trainer: EnergyTrainer, report: EpochReport) -> None:
         """Keep a frame, and write the page anew."""
@@ -51,7 +52,10 @@ class Filmstrip(Callback):
         try:
             self._keep(trainer, report.step)
         except Exception as error:  # of files, of drawing libraries, of the run itself: a picture must not end training
-            logger.warning("the flows of step %d are not drawn: %s: %s", report.step, type(error).__name__, error)
+            cause = f"{type(error).__name__}: {error}"
+            if cause not in self._warned:
+                self._warned.add(cause)
+                logger.warning("the flows of step %d are not drawn: %s", report.step, cause)
 
     def _keep(self, trainer: EnergyTrainer, step: int) -> None:
         box = box_of(self._pairs.face, trainer.config)

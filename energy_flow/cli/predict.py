@@ -10,6 +10,7 @@ import torch
 import tyro
 from torch import Tensor
 
+from ..config import Box
 from ..data import PairData, load_data, parts_of
 from ..data.files import ReadOptions
 from ..data.vector_files import VectorSource, check_output, open_vectors
@@ -26,6 +27,7 @@ from .given_rows import TextRows, read_texts
 from .progress import rows_bar
 from .report import console, load_trainer, print_decoded, print_picture
 from .row_map import LatticeMap, RowMap, StoredLinearMap, require_width
+from .rows import pairs_in_box
 
 DEFAULT_TOP = 5
 
@@ -60,6 +62,9 @@ class Predict:
     """what embeds texts; by default what embedded the inputs of the data set"""
     examples: int = 10
     """how many test examples"""
+    box: str | None = None
+    """width, height and depth of another lattice to run the weights in, such as 33x33x400; of a task, examples of this
+    size are drawn"""
     top: int | None = None
     """nearest texts to show for each, by default 5; with --output nothing is decoded unless this or --data is given"""
     csls: bool = False
@@ -122,9 +127,12 @@ class Predict:
             check_output(self.output)
 
     def _map(self) -> RowMap:
-        if self.model.is_file():
-            return StoredLinearMap(self.model)
-        return LatticeMap(model_folder(self.model), load_trainer(self.model, self.device))
+        box = None if self.box is None else Box.parse(self.box)
+        if not self.model.is_file():
+            return LatticeMap(model_folder(self.model), load_trainer(self.model, self.device), box)
+        if box is not None:
+            raise ValueError(f"{self.model} is a linear map, which has no lattice; leave --box out")
+        return StoredLinearMap(self.model)
 
     def _data(self, row_map: RowMap) -> PairData | None:
         """The data set whose texts outputs are decoded to, or whose examples are shown; None where none is needed.
@@ -205,12 +213,18 @@ class Predict:
     def _print_examples(self, row_map: RowMap, data: PairData | None) -> None:
         """Test examples of the data set, and their outputs."""
         assert data is not None  # it is there unless rows are given
-        part = parts_of(data.test)[0]
+        box, part = None, parts_of(data.test)[0]
+        if isinstance(row_map, LatticeMap):
+            config, box = row_map.trainer.config, row_map.box
+            if box is not None:
+                part = pairs_in_box(box, data, "test", max(1, self.examples), config)
+            box = box or box_of(part.face, config)
         shown = part.spaced(self.examples) if self.examples else None
-        box = box_of(part.face, row_map.trainer.config) if isinstance(row_map, LatticeMap) else None
         outputs = row_map(shown.inputs[:], box) if shown is not None else torch.empty(0, row_map.widths[1])
         if self.output is not None:
-            with UnfinishedRows(self.output, len(outputs), row_map.widths[1], {"examples": data.name}) as unfinished:
+            with UnfinishedRows(
+                self.output, len(outputs), row_map.widths[1], row_map.made_of | {"examples": data.name}
+            ) as unfinished:
                 unfinished.done = 0
                 unfinished.append(outputs)
                 finish(unfinished, lambda: [[{} for _ in outputs]], self.output_column)

@@ -50,24 +50,30 @@ class LatticeMap:
     Args:
         folder: where it lies.
         trainer: of it.
+        box: the lattice to run in, where a call names no other; None is its own.
+
+    Raises:
+        ValueError: the model cannot run in this box.
     """
 
     name = "lattice"
 
-    def __init__(self, folder: Path, trainer: EnergyTrainer) -> None:
-        self.trainer, config = trainer, trainer.config
+    def __init__(self, folder: Path, trainer: EnergyTrainer, box: Box | None = None) -> None:
+        self.trainer, self.box = trainer, box
+        config = trainer.config if box is None else trainer.processor.in_box(box).config
         self.widths = (config.input_embedding_dim, config.output_embedding_dim)
         self.block = config.batch_size * max(1, ROWS // config.batch_size)
         self._folder = folder
 
     @property
     def made_of(self) -> dict[str, str]:
-        """Checksums of weights and configuration."""
-        return {name: sha256_of(self._folder / name) for name in (WEIGHTS, CONFIG)}
+        """Checksums of weights and configuration, and the box where it is another than theirs."""
+        files = {name: sha256_of(self._folder / name) for name in (WEIGHTS, CONFIG)}
+        return files if self.box is None else files | {"box": str(self.box)}
 
     def __call__(self, rows: Tensor, box: Box | None = None) -> Tensor:
         """Run the model; see `RowMap`."""
-        return self.trainer.predict(rows, box)
+        return self.trainer.predict(rows, box or self.box)
 
 
 class StoredLinearMap:

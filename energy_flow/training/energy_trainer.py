@@ -205,7 +205,7 @@ class EnergyTrainer:
         Args:
             inputs: (N, E in) as for `predict`; all of them run at once.
             box: a lattice of another size.
-            record: `energy` keeps the energies too.
+            record: as for `FlowProcessor.run`.
         """
         config = self.config if box is None else self.config.in_box(box)
         inputs = embeddings_of("inputs", inputs, config.input_embedding_dim)
