@@ -162,13 +162,14 @@ def test_interventions_on_a_card_are_those_of_the_cpu() -> None:
     for device in ("cpu", "cuda"):
         processor = build_model(BUSY, seed=2).to(device)
         inputs = torch.randn(4, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).to(device)
-        plain = processor.run(inputs, record="energy")
+        plain = processor.run(inputs, record=("energy", "gate", "splits"))
         result = processor.run(
             inputs, record=True, intervene=[*HANDS, act.Replay(plain.trace, [1, 2, 3, 0], flows=[5])]
         )
         result.output.sin().sum().backward()
         trace = Trace.of(plain, BUSY)
         results.append([result.output.detach(), *(weight.grad for weight in processor.parameters())])
-        results[-1] += [trace.energy, trace.position, result.stats.faded]
+        details = [trace.energy, trace.gate.nan_to_num(), trace.shares, trace.refused]
+        results[-1] += [*details, trace.position, result.stats.faded]
     for cpu, cuda in zip(*results, strict=True):
         torch.testing.assert_close(cuda.cpu(), cpu, rtol=1e-9, atol=1e-10)
