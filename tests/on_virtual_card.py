@@ -237,7 +237,7 @@ def interventions() -> bool:
     for device in ("cpu", NAME):
         model = build_model(BUSY, seed=2).to(device)
         inputs = torch.randn(4, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).to(device)
-        plain = model.run(inputs, record=("energy", "gate", "splits"))
+        plain = model.run(inputs, record=("energy", "gate", "children"))
         tables = [
             act.Redirect(torch.tensor([[3.0, 3.0]], device=device), flows=[4], steps=[2]),
             act.BlockCells(torch.tensor([[2, 2, 3], [1, 1, 2]], device=device), otherwise="straight"),

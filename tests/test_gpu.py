@@ -162,7 +162,7 @@ def test_interventions_on_a_card_are_those_of_the_cpu() -> None:
     for device in ("cpu", "cuda"):
         processor = build_model(BUSY, seed=2).to(device)
         inputs = torch.randn(4, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).to(device)
-        plain = processor.run(inputs, record=("energy", "gate", "splits"))
+        plain = processor.run(inputs, record=("energy", "gate", "children"))
         result = processor.run(
             inputs, record=True, intervene=[*HANDS, act.Replay(plain.trace, [1, 2, 3, 0], flows=[5])]
         )

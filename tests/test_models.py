@@ -52,6 +52,14 @@ def test_a_named_model_is_judged_in_a_larger_box_and_on_faces_of_other_sizes(cap
     assert "in a box of 7x7x42" in capsys.readouterr().out
 
 
+def test_a_split_that_a_task_has_beside_the_three_is_judged(capsys) -> None:
+    main(["evaluate", "sudoku-6", "--split", "few-clues", "--device", "cpu"])
+    assert "sudoku-6: few-clues split" in " ".join(capsys.readouterr().out.split())
+    with pytest.raises(SystemExit):
+        main(["evaluate", "delivery", "--split", "few-clues", "--device", "cpu"])
+    assert "split = 'few-clues'; delivery has train, validation, test: give one of these" in capsys.readouterr().err
+
+
 def test_commands_take_a_name(tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     main(["list"])

@@ -17,7 +17,7 @@ from .reference import Reference, SampleResult
 from .strategies import Case, cases
 
 VALUES, GRADIENTS = 1e-10, 1e-8  # relative, float64
-DETAILS = ("energy", "gate", "splits")
+DETAILS = ("energy", "gate", "children")
 seen: Counter[str] = Counter()
 
 

@@ -39,7 +39,7 @@ def test_a_trace_is_read_back_as_it_was_written(trace: Trace, tmp_path) -> None:
     assert_equal(Trace.load(trace.save(tmp_path / "all.parquet")), trace)
     without = dataclasses.replace(trace, energy=None)
     assert_equal(Trace.load(without.save(tmp_path / "without.parquet")), without)
-    childless = build_model(GRID, 2).run(torch.randn(1, 12, dtype=torch.float64), record="splits")
+    childless = build_model(GRID, 2).run(torch.randn(1, 12, dtype=torch.float64), record="children")
     childless = Trace.of(childless, GRID)
     assert childless.shares.shape == (len(childless), 0)
     assert_equal(Trace.load(childless.save(tmp_path / "childless.parquet")), childless)
@@ -80,7 +80,7 @@ def test_details_are_the_same_without_gradients() -> None:
 
 def test_refused_children_are_those_that_statistics_count() -> None:
     narrow = dataclasses.replace(BUSY, max_spawn_per_step=1)
-    result = build_model(narrow, 2).run(torch.randn(3, 12, dtype=torch.float64), record="splits")
+    result = build_model(narrow, 2).run(torch.randn(3, 12, dtype=torch.float64), record="children")
     per_step = torch.zeros_like(result.stats.refused)
     refused = (result.trace.refused > 0).sum(1)
     per_step.index_put_((result.trace.step - 1, result.trace.sample), refused, accumulate=True)
@@ -100,7 +100,7 @@ def test_details_that_cannot_be_recorded_are_refused() -> None:
         """A carrier with no gate."""
 
     processor, inputs = build_model(BUSY, 2), torch.randn(3, 12, dtype=torch.float64)
-    with pytest.raises(ValueError, match=r"record has \['gates'\]; give True, or some of energy, gate, splits"):
+    with pytest.raises(ValueError, match=r"record has \['gates'\]; give True, or some of energy, gate, children"):
         processor.run(inputs, record="gates")
     processor.carrier = Own()
     with pytest.raises(ValueError, match=r"record has gate; Own has no method gate\(top\)"):
@@ -141,7 +141,7 @@ def test_the_command_writes_what_runs_do(tmp_path, capsys) -> None:
     )  # fmt: skip
     save_model(create_processor(config), tmp_path / "best")
     given = ["trace", str(tmp_path), "--data", "maze", "--rows", "40", "--box", "3x3x4"]
-    main([*given, "--samples", "39", "2", "--energy", "--gate", "--splits"])
+    main([*given, "--samples", "39", "2", "--energy", "--gate", "--children"])
     assert "wrote" in capsys.readouterr().out
     trace = Trace.load(tmp_path / "trace.parquet")
     assert set(trace.sample.tolist()) == {39, 2}

@@ -27,7 +27,8 @@ from benchmarks.learning.board.judging import headline, losses_of
 from benchmarks.learning.matching import count_parameters
 from energy_flow.config import PRESETS, EnergyConfig, create_config
 from energy_flow.core import create_processor
-from energy_flow.data import PairData, load_data, parts_of
+from energy_flow.data import TASKS, PairData, load_data, make_split, parts_of
+from energy_flow.data.pairs import one_size
 from energy_flow.data.sources import settings_with_room
 from energy_flow.models import SCORES
 from energy_flow.sharing import ModelCard, Score
@@ -42,6 +43,7 @@ RECIPES = {  # name: data set, preset, what it does
     "sudoku-6": ("sudoku-6", "exchange", "solves sudokus of 6 x 6"),
 }
 SHIPPED_SEED = 0
+EXTRA_ROWS = 1000  # of a split that a task has beside test
 CHANGES: dict[str, dict[str, int]] = {"words": {"carrier_hidden_size": 112}}  # the weights stay below 2 MB
 MODELS = Path(__file__).parents[2] / "energy_flow" / "models"
 
@@ -75,13 +77,16 @@ def run_seed(name: str, seed: int, results: Path) -> None:
 
 
 def judged(trainer: EnergyTrainer, data: PairData) -> dict[str, Tensor]:
-    """What is lost in every test row, (N, 2), by the face of the rows."""
+    """What is lost in every test row, (N, 2), by the face of the rows, and in those of the task's extra splits."""
+    parts = {f"{part.face[0]} x {part.face[1]}" if part.face else "test split": part for part in parts_of(data.test)}
+    if data.task is not None:
+        for split in TASKS[data.task].extra_splits:
+            drawn = make_split(data.task, split, EXTRA_ROWS, trainer.config.data_seed, options=data.options)
+            parts[split] = one_size(data.task, drawn)
     found = {}
-    for part in parts_of(data.test):
-        label = f"{part.face[0]} x {part.face[1]}" if part.face else "test split"
-        found[label] = losses_of(
-            data.task, trainer.predict(part.inputs, box_of(part.face, trainer.config)), part, data.bank
-        ).contiguous()
+    for label, part in parts.items():
+        outputs = trainer.predict(part.inputs, box_of(part.face, trainer.config))
+        found[label] = losses_of(data.task, outputs, part, data.bank).contiguous()
     return found
 
 
@@ -92,13 +97,19 @@ def scores_of(losses: Sequence[dict[str, Tensor]]) -> dict[str, dict[str, Any]]:
         losses: of each seed, (N, 2) by the name of the part.
     """
     found = {}
-    for label in sorted(losses[0], key=lambda name: [int(number) for number in re.findall(r"\d+", name)]):
+    for label in sorted(losses[0], key=_size_of):
         lost, total = torch.stack([one[label] for one in losses]).unbind(2)  # (K, N)
         low, high = interval(resampled({"seeds": (lost, total)})["seeds"])
         score = float((1 - lost.sum(1) / total.sum(1)).mean())
         bounds = [round(low, 6), round(high, 6)]
         found[label] = {"score": round(score, 6), "interval": bounds, "rows": lost.shape[1]}
     return found
+
+
+def _size_of(label: str) -> tuple[bool, list[int]]:
+    """The face in a label; those without come last."""
+    numbers = [int(number) for number in re.findall(r"\d+", label)]
+    return not numbers, numbers
 
 
 def publish(name: str, results: Path, folder: Path) -> None:

@@ -6,7 +6,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import tyro
 
@@ -41,8 +41,8 @@ class Analyze:
     data: str | None = None
     """shipped, a synthetic task, a folder, or a .safetensors file; by default what a model of the package was trained
     on, and for others shipped"""
-    split: Literal["train", "validation", "test"] = "test"
-    """which split"""
+    split: str = "test"
+    """train, validation, test, or one that a task has beside them, such as few-clues of sudoku-6"""
     samples: int = 200
     """how many samples"""
     output: Path | None = None

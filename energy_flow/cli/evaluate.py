@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import tyro
 
@@ -17,7 +16,7 @@ from .decoding import hub_queries
 from .found_models import data_of, model_folder
 from .report import console, load_trainer, print_picture, print_scores
 from .row_map import LatticeMap, StoredLinearMap
-from .rows import pairs_in_box
+from .rows import pairs_in_box, pairs_of_split
 
 PUBLISHED_MISS = 1000  # the rank of a word that is not found, in the published reverse-dictionary tables
 DRAWN_ROWS = 200  # of a task, for --box
@@ -34,8 +33,8 @@ class Evaluate:
     data: str | None = None
     """shipped, a synthetic task, a folder, or a .safetensors file; by default what a model of the package was trained
     on, and for others shipped"""
-    split: Literal["train", "validation", "test"] = "test"
-    """which split"""
+    split: str = "test"
+    """train, validation, test, or one that a task has beside them, such as few-clues of sudoku-6"""
     queries: Path | None = None
     """judge by a published test set instead: a JSON list of objects with `word` and `definitions`, embedded with the
     data set's encoder and ranked among its bank; ranks beyond 1000, and words that the bank does not have, count as
@@ -61,7 +60,7 @@ class Evaluate:
         config = trained.trainer.config if isinstance(trained, LatticeMap) else EnergyConfig()
         data = load_data(data_of(self.model, self.data), config.data_seed)
         box = None if self.box is None else Box.parse(self.box)
-        pairs, title = getattr(data, self.split), f"{self.split} split"
+        pairs, title = pairs_of_split(data, self.split, config), f"{self.split} split"
         if self.queries is not None:
             pairs, title = _embed_queries(self.queries, data), self.queries.name
         elif box is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 import tyro
@@ -34,8 +34,8 @@ class TraceFlows:
     data: str | None = None
     """shipped, a synthetic task, a folder, or a .safetensors file; by default what a model of the package was trained
     on, and for others shipped"""
-    split: Literal["train", "validation", "test"] = "test"
-    """which split"""
+    split: str = "test"
+    """train, validation, test, or one that a task has beside them, such as few-clues of sudoku-6"""
     samples: tuple[int, ...] = (0,)
     """rows of the split, as the set has them; -1 is all"""
     rows: int = 200
@@ -46,7 +46,7 @@ class TraceFlows:
     """the energies too, a list of channels for each record"""
     gate: bool = False
     """the share of its energy that every flow kept in each step, a list of channels for each record"""
-    splits: bool = False
+    children: bool = False
     """the shares that children took, and those that the budget refused, a list of children for each record"""
     output: Path | None = None
     """file to write; by default trace.parquet in the folder of the run"""

@@ -98,7 +98,7 @@ class FlowProcessor(HubModel):
         Args:
             embeddings: (B, E in), floating; a tensor or an array of any precision on any device. Site by site,
                 (B, S, c), with faces that share one pair of matrices.
-            record: keep the trace of every flow. With one or several of `energy`, `gate` and `splits` it has more
+            record: keep the trace of every flow. With one or several of `energy`, `gate` and `children` it has more
                 (`FlowTrace`): energies, the share of them that carriers let flows keep, what children took and were
                 refused.
             box: a lattice of another size, in which the same weights work; see `in_box`.

@@ -240,7 +240,7 @@ class FlowTrace(NamedTuple):
     event: Tensor  # (R,)  int64: MOVING, ARRIVED, FADED, LAUNCHED or BORN
     energy: Tensor | None = None  # (R, C)  with record="energy"
     gate: Tensor | None = None  # (R, C)  with record="gate": of the step before, see `Decisions`; NaN as a flow begins
-    shares: Tensor | None = None  # (R, K)  with record="splits": of the step before; 0 as a flow begins
+    shares: Tensor | None = None  # (R, K)  with record="children": of the step before; 0 as a flow begins
     refused: Tensor | None = None  # (R, K)  likewise
 
 

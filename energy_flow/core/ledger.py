@@ -26,7 +26,7 @@ from .flows import (
 )
 from .splitting import count_per_sample
 
-Detail = Literal["energy", "gate", "splits"]
+Detail = Literal["energy", "gate", "children"]
 Record = bool | Detail | Collection[Detail]  # whether a trace is kept, and with which details
 
 
@@ -150,7 +150,7 @@ class RunLedger:
     def _nothing_decided(self, flows: Flows) -> Decisions:
         """Of flows that have just begun."""
         gate = torch.full_like(flows.energy, torch.nan).detach() if "gate" in self._details else None
-        shares = flows.energy.new_zeros(flows.size, self._children) if "splits" in self._details else None
+        shares = flows.energy.new_zeros(flows.size, self._children) if "children" in self._details else None
         return Decisions(gate, shares, shares)
 
 

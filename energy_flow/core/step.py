@@ -104,7 +104,7 @@ class Step:
             gather_sharded(self.carrier)
             gate = self.carrier.gate(hidden[-1]).to(output.energy_value.dtype)
             gate = gate if coasted is None else gate.masked_fill(coasted.unsqueeze(1), torch.nan)
-        if "splits" in self.details:
+        if "children" in self.details:
             shares = output.spawn_shares * plan.accepted
             refused = output.spawn_shares * (plan.asked & ~plan.accepted)
         return Decisions(gate, shares, refused)
