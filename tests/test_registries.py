@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -199,3 +201,16 @@ def test_a_task_that_will_not_do_is_refused_when_it_is_added(tasks, name: str, t
     with pytest.raises(ValueError, match=words):
         tasks.add(name, task)
     assert name not in tasks
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from energy_flow import create_config; create_config('tiny')",
+        "from energy_flow.config import EnergyConfig; EnergyConfig()",
+        "from energy_flow.config import MOVERS; assert 'pointer' in MOVERS",
+    ],
+)
+def test_registries_are_full_whatever_is_imported_first(line: str) -> None:
+    ran = subprocess.run([sys.executable, "-W", "error", "-c", line], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr

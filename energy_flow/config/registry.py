@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
@@ -16,10 +17,13 @@ class Registry(Generic[Entry]):
         field: what holds a name, or a list of names: a field of `EnergyConfig` or an option; it leads every message.
         kind: what an entry is, in words.
         check: takes a name and an entry that is to be added, and raises a ValueError where they do not do.
+        home: the module that registers the entries of this package; it is imported when the registry is first used.
     """
 
-    def __init__(self, field: str, kind: str, check: Callable[[str, Entry], None] | None = None) -> None:
-        self.field, self.kind, self._check = field, kind, check
+    def __init__(
+        self, field: str, kind: str, check: Callable[[str, Entry], None] | None = None, home: str | None = None
+    ) -> None:
+        self.field, self.kind, self._check, self._home = field, kind, check, home
         self._entries: dict[str, Entry] = {}
 
     def register(self, name: str) -> Callable[[Registered], Registered]:
@@ -41,6 +45,7 @@ class Registry(Generic[Entry]):
         Raises:
             ValueError: the name is taken by something else, or the registry's check refuses the entry.
         """
+        self._fill()
         if self._check is not None:
             self._check(name, entry)
         if name in self._entries and _place_of(self._entries[name]) != _place_of(entry):
@@ -49,6 +54,7 @@ class Registry(Generic[Entry]):
 
     def require(self, name: str) -> None:
         """Raise a ValueError where no entry has this name."""
+        self._fill()
         if name not in self._entries:
             raise ValueError(
                 f"{self.field} = {name!r}; no such {self.kind} is registered: give one of {', '.join(self)}, "
@@ -60,13 +66,22 @@ class Registry(Generic[Entry]):
         return self._entries[name]
 
     def __iter__(self) -> Iterator[str]:
+        self._fill()
         return iter(self._entries)
 
     def __contains__(self, name: object) -> bool:
+        self._fill()
         return name in self._entries
 
     def __len__(self) -> int:
+        self._fill()
         return len(self._entries)
+
+    def _fill(self) -> None:
+        """Import the module that registers the entries of this package, if nobody has."""
+        if self._home is not None:
+            home, self._home = self._home, None
+            importlib.import_module(home)
 
 
 def _place_of(entry: object) -> tuple[str, str]:
@@ -76,8 +91,9 @@ def _place_of(entry: object) -> tuple[str, str]:
     return getattr(entry, "__module__", ""), getattr(entry, "__qualname__", repr(entry))
 
 
-PIECES = Registry("features", "perceived piece")
-FACES = Registry("mapping", "face")
-MOVERS = Registry("mover", "mover")
-READERS = Registry("reader", "reader")
-ENERGY_RULES = Registry("energy_rule", "energy rule")
+HOME = "energy_flow.core"
+PIECES = Registry("features", "perceived piece", home=HOME)
+FACES = Registry("mapping", "face", home=HOME)
+MOVERS = Registry("mover", "mover", home=HOME)
+READERS = Registry("reader", "reader", home=HOME)
+ENERGY_RULES = Registry("energy_rule", "energy rule", home=HOME)
