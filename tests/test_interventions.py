@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, Phase, assume, given, settings
@@ -192,3 +193,45 @@ def test_routes_of_another_box_are_refused() -> None:
     trace = processor.run(torch.ones(1, 24), record=True, box=Box(4, 3, 9)).trace
     with pytest.raises(ValueError, match="trace reaches cell .*; it is of another box than 3x2x4"):
         processor.run(torch.ones(1, 12), intervene=[act.Replay(trace)])
+
+
+@pytest.mark.parametrize("of", [list, tuple, np.array, torch.tensor, iter])
+def test_numbers_are_taken_in_any_form(of) -> None:
+    processor, rows = build_model(BUSY, 2), torch.randn(4, 12, dtype=torch.float64)
+    trace = processor.run(rows, record=True).trace
+    plain = [act.Kill(flows=[1, 2], steps=[1]), act.BlockPlanes([3]), act.SwapEnergies([1, 0, 3, 2])]
+    plain.append(act.Replay(trace, [1, 0, 2, 3], samples=[0]))
+    given = [act.Kill(flows=of([1, 2]), steps=of([1])), act.BlockPlanes(of([3])), act.SwapEnergies(of([1, 0, 3, 2]))]
+    given.append(act.Replay(trace, of([1, 0, 2, 3]), samples=of([0])))
+    for one, other in zip(plain, given, strict=True):
+        torch.testing.assert_close(
+            processor.run(rows, intervene=iter([other])).output, processor.run(rows, intervene=[one]).output
+        )
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: act.Kill(flows=[1.7]), "flows has 1.7; give whole numbers"),
+        (lambda: act.Kill(steps=torch.tensor([1.5])), "steps has 1.5; give whole numbers"),
+        (lambda: act.Kill(samples=[True]), "samples has True; give whole numbers"),
+        (lambda: act.Kill(flows=3), "flows = 3; give a list of whole numbers"),
+        (lambda: act.Redirect([[0, 0], [1, 1]], flows=[1, 1]), "flows has 1 more than once; give every flow one place"),
+        (lambda: act.AddNoise(0.1, seed=-1), "seed = -1; give 0 or more"),
+    ],
+)
+def test_numbers_that_are_not_whole_or_stand_twice_are_refused(make, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        build_model(BUSY, 2).run(torch.randn(4, 12, dtype=torch.float64), intervene=[make()])
+
+
+def test_what_is_no_list_of_interventions_is_refused() -> None:
+    processor, rows = build_model(BUSY, 2), torch.randn(4, 12, dtype=torch.float64)
+    with pytest.raises(ValueError, match=r"intervene = Kill.*; give a list, such as \[Kill"):
+        processor.run(rows, intervene=act.Kill())
+    with pytest.raises(ValueError, match="intervene has 'Kill'; give a list of interventions"):
+        processor.run(rows, intervene=["Kill"])
+    with pytest.raises(ValueError, match="record = None; give True, False, or some of energy, gate, children"):
+        processor.run(rows, record=None)
+    nobody = processor.run(rows, intervene=[act.Redirect(torch.zeros(0, 2), flows=[])]).output
+    torch.testing.assert_close(nobody, processor.run(rows).output)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -12,9 +14,11 @@ from torch.autograd import forward_ad
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import apply_activation_checkpointing
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from energy_flow.config import create_config
+from energy_flow.config import Box, create_config
 from energy_flow.core import EnergyCarrier, EnergyLattice, Execution, FlowProcessor, SimpleNeuron, create_processor
+from energy_flow.core.constants import seeded_start
 from energy_flow.core.movers import FreeMover
+from energy_flow.models import load
 from energy_flow.training import EnergyTrainer
 
 from .strategies import build_model
@@ -300,3 +304,96 @@ def test_rows_of_any_precision_and_arrays_are_taken(convert) -> None:
     graph = rows.clone().requires_grad_()
     built(graph.double()).sum().backward()
     assert graph.grad is not None
+
+
+def test_models_that_are_built_in_threads_have_the_weights_of_their_seed_and_draw_nothing() -> None:
+    before = torch.get_rng_state()
+    with ThreadPoolExecutor(4) as pool:
+        built = list(pool.map(lambda _: create_processor(BUSY).state_dict(), range(24)))
+    assert torch.equal(torch.get_rng_state(), before)
+    for state in built[1:]:
+        assert all(torch.equal(state[name], weight) for name, weight in built[0].items())
+
+
+def test_what_a_registered_part_draws_in_any_way_follows_from_the_seed() -> None:
+    def draw() -> list[torch.Tensor]:
+        with seeded_start(3, "test"):
+            return [
+                *(
+                    torch.rand(2),
+                    torch.randn(2),
+                    torch.randint(9, (2,)),
+                    torch.randperm(4),
+                    torch.normal(0.0, 1.0, (2,)),
+                ),
+                *(torch.empty(2).exponential_(), torch.empty(2).log_normal_(), torch.bernoulli(torch.full((2,), 0.5))),
+                *(nn.init.orthogonal_(torch.empty(2, 2)), nn.init.trunc_normal_(torch.empty(2))),
+                *(nn.Linear(2, 2).weight, nn.GRUCell(2, 2).weight_hh, nn.MultiheadAttention(2, 1).in_proj_weight),
+            ]
+
+    before = torch.get_rng_state()
+    first = draw()
+    torch.rand(3)
+    torch.set_rng_state(before)
+    assert all(torch.equal(one, other) for one, other in zip(first, draw(), strict=True))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_kept_view_keeps_its_mode() -> None:
+    model, rows = load("delivery"), torch.randn(2, 64)
+    box = Box(4, 4, 4)
+    view = model.in_box(box)
+    outputs = view(rows)
+    trained = model.train()(rows, box=box)
+    assert not torch.equal(trained, outputs)
+    torch.testing.assert_close(view(rows), outputs, rtol=0, atol=0)
+
+
+def test_boxes_that_were_tried_are_not_in_files(monkeypatch) -> None:
+    monkeypatch.setattr("energy_flow.core.flow_processor.KEPT_BOXES", 3)
+    model = load("maze")
+    size = len(pickle.dumps(model))
+    for depth in range(9, 19):
+        model(torch.randn(1, 54), box=f"3x3x{depth}")
+    assert len(model._lattices) == 3
+    assert len(pickle.dumps(model)) < size + 1000
+
+
+def test_a_method_that_is_put_in_place_counts_in_every_step() -> None:
+    model, rows = build_model(BUSY, 2), torch.randn(2, 12, dtype=torch.float64)
+    plain = model(rows)
+    decide = model.carrier.decide
+
+    def stay(top, energy, place):
+        return decide(top, energy, place)._replace(energy_value=energy)
+
+    model.carrier.decide = stay
+    assert not torch.allclose(model(rows), plain)
+
+
+@pytest.mark.parametrize("given", ["read-only", "backwards", "big-endian"])
+def test_arrays_of_any_kind_are_taken(given: str) -> None:
+    model, rows = build_model(BUSY, 2), np.random.default_rng(0).normal(size=(3, 12))
+    strange = rows.copy()
+    if given == "read-only":
+        strange.setflags(write=False)
+    elif given == "backwards":
+        strange = rows[::-1].copy()[::-1]
+    else:
+        strange = rows.astype(">f8")
+    torch.testing.assert_close(model(strange), model(torch.from_numpy(rows)), rtol=0, atol=0)
+
+
+def test_what_cannot_be_measured_is_refused_before_a_run() -> None:
+    mapper, rows = create_processor(BUSY).mapper, torch.randn(3, 12)
+    for inputs, words in (
+        (torch.full((3, 12), torch.nan), "inputs holds NaN or infinite numbers"),
+        (torch.full((3, 12), torch.inf), "inputs holds NaN or infinite numbers"),
+        (torch.randn(3, 7), r"inputs has shape \(3, 7\); give \(rows, width\) with at least one row, width"),
+        (torch.randn(12), r"inputs has shape \(12,\)"),
+        (torch.randn(0, 12), r"inputs has shape \(0, 12\)"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            mapper.calibrate(inputs, rows)
+    mapper.calibrate(rows.numpy(), rows.numpy())
+    assert mapper.calibrated == 1

@@ -89,3 +89,16 @@ def test_an_export_of_another_box_is_that_of_its_view() -> None:
         torch.export.export(processor, (inputs,), {"box": box})
     program = torch.export.export(processor.in_box(box), (inputs,))
     torch.testing.assert_close(program.module()(inputs), processor(inputs, box=box), rtol=1e-10, atol=1e-11)
+
+
+def test_its_gradients_are_those_of_the_run_where_children_are_born() -> None:
+    processor, rows = build_model(BUSY, 2), torch.randn(3, 12, dtype=torch.float64)
+    weights = list(processor.parameters())
+    result = processor.run(rows)
+    assert result.stats.spawned.any()
+    ours, theirs = (
+        torch.autograd.grad(outputs.square().sum(), weights, allow_unused=True, materialize_grads=True)
+        for outputs in (StaticForm(processor)(rows), result.output)
+    )
+    for our, their in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(our, their, rtol=1e-8, atol=1e-8)

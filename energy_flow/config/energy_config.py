@@ -171,14 +171,14 @@ class EnergyConfig(
         """The size of the lattice in cells."""
         return Box(self.lattice_width, self.lattice_height, self.lattice_depth)
 
-    def in_box(self, box: Box) -> Self:
+    def in_box(self, box: Box | str) -> Self:
         """The same model in a box of another size: sites as dense as here, paths as steep, budgets in proportion.
 
         Raises:
             ValueError: the cells of a side do not make whole sites, or another number of sites, and the faces are made
                 for one number.
         """
-        box = Box(*box)
+        box = Box.parse(box) if isinstance(box, str) else Box(*box)
         if box == self.box:
             return self
         sites = []

@@ -11,6 +11,12 @@ import torch
 from torch import Tensor
 from torch._C._functorch import is_functorch_wrapped_tensor
 from torch._subclasses.fake_tensor import FakeTensor
+from torch.overrides import TorchFunctionMode
+
+DRAWN = "rand randn randint randperm normal bernoulli multinomial poisson binomial"
+DRAWN_IN_PLACE = "random_ uniform_ normal_ bernoulli_ cauchy_ exponential_ geometric_ log_normal_"
+DRAWN_AT_START = "trunc_normal_ xavier_uniform_ xavier_normal_ kaiming_uniform_ kaiming_normal_ orthogonal_ sparse_"
+DRAWING = {*DRAWN.split(), *DRAWN_IN_PLACE.split(), *DRAWN_AT_START.split()}  # all of them take a generator
 
 
 class Constant:
@@ -51,21 +57,37 @@ def wide_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.float32)
 
 
+class _OwnGenerator(TorchFunctionMode):
+    """While it is entered, all that this thread draws comes from one generator, and torch's own is left alone."""
+
+    def __init__(self, generator: torch.Generator) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__name__", "") in DRAWING and kwargs.get("generator") is None:
+            kwargs = kwargs | {"generator": self.generator}
+        return func(*args, **kwargs)
+
+
 @contextmanager
 def seeded_start(seed: int, part: str) -> Iterator[torch.device]:
     """While it is entered, modules are built on the CPU with weights that follow from seed and part.
 
-    torch's global generators are afterwards as they were, those of accelerators are never touched, and the same seed
-    gives the same weights whatever the default device is. Under `torch.device("meta")` nothing is drawn.
+    No global generator of torch is touched, so other threads may build and draw meanwhile, and the same seed gives the
+    same weights whatever the default device is. Under `torch.device("meta")` nothing is drawn.
 
     Yields:
         the default device, to which the caller moves what it built.
     """
-    device, before = torch.get_default_device(), torch.get_rng_state()
+    device = torch.get_default_device()
+    if device.type == "meta":
+        yield device
+        return
     digest = hashlib.sha256(f"{seed} {part}".encode()).digest()
-    torch.default_generator.manual_seed(int.from_bytes(digest[:8], "little") >> 1)
-    try:
-        with torch.device("meta" if device.type == "meta" else "cpu"):
-            yield device
-    finally:
-        torch.set_rng_state(before)
+    generator = torch.Generator("cpu").manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+    with torch.device("cpu"), _OwnGenerator(generator):
+        yield device

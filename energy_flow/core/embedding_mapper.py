@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -77,21 +78,35 @@ class EmbeddingMapper(nn.Module):
             targets: (N, E out), likewise.
 
         Raises:
-            ValueError: all rows are zero, or all inputs are equal where they are centred: there is no size to measure.
+            ValueError: rows of another width, none at all, or numbers that are not finite; all rows are zero, or all
+                inputs are equal where they are centred: there is no size to measure.
         """
-        parts = inputs if isinstance(inputs, list) else [inputs]
+        parts = self._checked("inputs", inputs, self.input_weight.shape[1])
+        wanted = self._checked("targets", targets, self.output_weight.shape[0])
         if self.config.center_inputs:
             self.input_mean.copy_(_mean(parts, len(self.input_mean)))
             input_rms = _rms(parts, self.input_mean)
         else:
             input_rms = _rms(parts)
-        output_rms = _rms(targets if isinstance(targets, list) else [targets])
+        output_rms = _rms(wanted)
         for name, rms, buffer in (("inputs", input_rms, self.input_rms), ("targets", output_rms, self.output_rms)):
+            if not math.isfinite(rms):
+                raise ValueError(f"{name} holds NaN or infinite numbers; remove these rows")
             if rms == 0:
                 only = "equal rows" if name == "inputs" and self.config.center_inputs else "zeros"
                 raise ValueError(f"{name} holds only {only}; the faces need rows with a size")
             buffer.fill_(rms)
         self.calibrated.fill_(1.0)
+
+    def _checked(self, name: str, given: Matrix | list[Matrix], width: int) -> list[Matrix]:
+        """Matrices of a width that the faces take: tied ones take any number of sites."""
+        parts = [torch.as_tensor(one) if isinstance(one, np.ndarray) else one for one in _as_list(given)]
+        for one in parts:
+            shape = tuple(one.shape)
+            if len(shape) != 2 or 0 in shape or (shape[1] % width if self.tied else shape[1] != width):
+                wide = f"a multiple of {width}" if self.tied else width
+                raise ValueError(f"{name} has shape {shape}; give (rows, width) with at least one row, width {wide}")
+        return parts
 
     def to_sites(self, embeddings: Tensor) -> Tensor:
         """(B, E in) embeddings to (B, S, C) energies of the sites; tied faces take any number of sites."""
@@ -110,6 +125,10 @@ class EmbeddingMapper(nn.Module):
             rows = energies.to(self.output_weight.dtype).flatten(0 if self.tied else 1, 1 if self.tied else 2)
             outputs = F.linear(rows, self.output_weight) * (self._output_gain * self.output_rms)
         return outputs.view(energies.shape[0], -1)
+
+
+def _as_list(given: Matrix | list[Matrix]) -> list[Matrix]:
+    return given if isinstance(given, list) else [given]
 
 
 def _mean(matrices: Sequence[Matrix], width: int) -> Tensor:

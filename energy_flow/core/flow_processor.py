@@ -6,8 +6,8 @@ Shapes: `B` samples, `F` rows, `E` embedding width, `S` sites, `C` energy channe
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from typing import Self
+from collections.abc import Iterable, Sequence
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -25,6 +25,8 @@ from .ledger import Record, RunLedger, details_of
 from .readings import Readings
 from .simple_neuron import SimpleNeuron
 from .step import Step
+
+KEPT_BOXES = 256  # whose tables are kept: a run with preludes uses as many
 
 
 class FlowProcessor(HubModel):
@@ -63,7 +65,7 @@ class FlowProcessor(HubModel):
         self,
         embeddings: Tensor,
         whole_result: bool = False,
-        box: Box | None = None,
+        box: Box | str | None = None,
         along: float = 0.0,
         prelude: Prelude | None = None,
     ) -> Tensor | FlowResult:
@@ -88,7 +90,7 @@ class FlowProcessor(HubModel):
         self,
         embeddings: Tensor,
         record: Record = False,
-        box: Box | None = None,
+        box: Box | str | None = None,
         along: float = 0.0,
         prelude: Prelude | None = None,
         intervene: Sequence[Intervention] = (),
@@ -116,6 +118,7 @@ class FlowProcessor(HubModel):
             FloatingPointError: a position is NaN, so its flow never arrives.
             NotImplementedError: within `torch.vmap` or `torch.jit.trace`, which cannot follow flows that come and go.
         """
+        intervene = _as_interventions(intervene)
         if box is not None and box != self.config.box:
             return self.in_box(box).run(embeddings, record, along=along, prelude=prelude, intervene=intervene)
         if prelude is not None and prelude.steps < 0:
@@ -185,14 +188,14 @@ class FlowProcessor(HubModel):
         """Advance all flows by one step; see `Step`, which `run` repeats."""
         return Step(self)(flows)
 
-    def in_box(self, box: Box) -> FlowProcessor:
+    def in_box(self, box: Box | str) -> FlowProcessor:
         """The same model in a lattice of another size: a view that shares every weight with this one.
 
         Neuron and carrier know nothing of the size of the box; of the faces the tied ones alone fit any number of
         sites. The view is as the model is now: one that is kept does not follow `train()` and `eval()`.
 
         Args:
-            box: cells along x, y and z.
+            box: cells along x, y and z, also as text, such as `9x9x85`.
 
         Raises:
             ValueError: the cells do not make whole sites, or the faces are made for one number of sites.
@@ -203,15 +206,26 @@ class FlowProcessor(HubModel):
                 f"box = {box}; mapping = {self.config.mapping!r} makes faces for {self.config.num_sites} sites alone: "
                 "give a box with as many, or train a model with mapping = 'tied'"
             )
-        if type(self._lattices.get(config)) is not type(self.lattice):
-            self._lattices[config] = type(self.lattice)(config)
-        self._lattices[config].train(self.training)
         view = copy.copy(self)
-        view._modules = {**self._modules, "lattice": self._lattices[config]}
+        view._modules = {**self._modules, "lattice": self._lattice_of(config)}
         view.config, view._lattices = config, {}
         share = self._training_flows / self.config.max_active_flows
         view._training_flows = max(config.num_sites, round(share * config.max_active_flows))
         return view
+
+    def _lattice_of(self, config: EnergyConfig) -> EnergyLattice:
+        """The geometry of another box, in the mode of this model; the tables of the last boxes are kept."""
+        known = self._lattices.pop(config, None)
+        kept = known if known is not None and type(known) is type(self.lattice) else type(self.lattice)(config)
+        self._lattices[config] = kept
+        while len(self._lattices) > KEPT_BOXES:
+            self._lattices.pop(next(iter(self._lattices)), None)
+        lattice = copy.copy(kept)  # a view keeps its mode, whatever becomes of the model and of other views
+        lattice.training = self.training
+        return lattice
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_lattices": {}}  # tables of other boxes are made again, and need no place in files
 
     def propagate_flow(self, flow: Flows, position: Tensor) -> Tensor | None:
         """Advance a single flow by one step, as if it were alone in the lattice.
@@ -278,6 +292,21 @@ class FlowProcessor(HubModel):
             output = output + self.carrier.child_offset[:0].sum().to(output.dtype)  # adds nothing but the dependence
         entropy = None if arrivals.aim is None else torch.special.entr(arrivals.aim).sum() / max(1, len(arrivals.aim))
         return FlowResult(output, ledger.statistics(site_mass, self.config.energy_dim), ledger.trace(), entropy, along)
+
+
+def _as_interventions(given: Iterable[Intervention]) -> tuple[Intervention, ...]:
+    """What is done otherwise, of which every step asks anew.
+
+    Raises:
+        ValueError: it is no list of interventions.
+    """
+    found = tuple(given) if isinstance(given, Iterable) else (given,)
+    for one in found:
+        if not isinstance(one, Intervention):
+            raise ValueError(f"intervene has {one!r}; give a list of interventions (energy_flow.core.interventions)")
+    if not isinstance(given, Iterable):
+        raise ValueError(f"intervene = {given!r}; give a list, such as [{type(given).__name__}(...)]")
+    return found
 
 
 def create_processor(config: EnergyConfig) -> FlowProcessor:

@@ -5,7 +5,7 @@ Shapes: `T` steps, `B` samples, `S` sites, `C` energy channels, `R` rows of all 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Literal, get_args
 
 import torch
@@ -38,6 +38,8 @@ def details_of(record: Record) -> frozenset[Detail] | None:
     """
     if isinstance(record, bool):
         return frozenset() if record else None
+    if not isinstance(record, Iterable):
+        raise ValueError(f"record = {record!r}; give True, False, or some of {', '.join(get_args(Detail))}")
     wanted: frozenset[Detail] = frozenset((record,) if isinstance(record, str) else record)
     unknown = wanted - set(get_args(Detail))
     if unknown:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch._C import _functorch  # type: ignore[attr-defined]
@@ -28,7 +29,7 @@ def as_rows(embeddings: Any, config: EnergyConfig, weight: Tensor) -> Tensor:
     Raises:
         ValueError: another shape, no row, or numbers that are not floating.
     """
-    rows = embeddings if isinstance(embeddings, Tensor) else torch.as_tensor(embeddings)
+    rows = embeddings if isinstance(embeddings, Tensor) else torch.as_tensor(_native(embeddings))
     width, sites, shape = config.input_embedding_dim, config.num_sites, tuple(rows.shape)
     rows = rows.flatten(1) if rows.dim() == 3 and shape[1] == sites else rows
     if rows.dim() != 2 or rows.shape[1] != width or rows.shape[0] == 0:
@@ -39,6 +40,15 @@ def as_rows(embeddings: Any, config: EnergyConfig, weight: Tensor) -> Tensor:
     if not rows.is_floating_point():
         raise ValueError(f"embeddings has dtype {rows.dtype}; convert them with .float()")
     return rows.to(weight.device, weight.dtype)
+
+
+def _native(array: Any) -> Any:
+    """An array that torch takes as it is: of this machine's byte order, forwards, and free to be written."""
+    if not isinstance(array, np.ndarray):
+        return array
+    native = array.dtype.newbyteorder("=")
+    fits = array.flags.writeable and array.dtype == native and all(stride >= 0 for stride in array.strides)
+    return array if fits else array.astype(native, copy=True)
 
 
 def refuse_transforms(embeddings: Any) -> None:

@@ -194,7 +194,7 @@ class StaticForm(nn.Module):
             return moved
         parent, child, takes = starts.parent.flatten(), starts.child.flatten(), starts.takes.flatten()
         slot = parent * self.processor.config.max_children + child
-        share = output.spawn_shares.flatten().index_select(0, slot)
+        share = output.spawn_shares.detach().flatten().index_select(0, slot)  # masses have no gradient
         states = self.processor.carrier.child_states(moved.hidden.index_select(1, parent), child)
         column = takes.unsqueeze(1)
         return Slots(

@@ -87,6 +87,6 @@ def is_own(neuron: nn.Module, carrier: nn.Module) -> bool:
 
 
 def is_watched(part: nn.Module) -> bool:
-    """Whether a hook looks on, or another `forward` was put in place: then the part must be called as a module."""
+    """Whether a hook looks on, or another method was put in place: then the part must be called as a module."""
     hooks = (part._forward_hooks, part._forward_pre_hooks, part._backward_hooks, part._backward_pre_hooks)
-    return any(hooks) or "forward" in vars(part)
+    return any(hooks) or any(callable(getattr(type(part), name, None)) for name in vars(part))

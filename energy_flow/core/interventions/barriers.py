@@ -112,6 +112,10 @@ class BlockPlanes(Barrier):
 
     planes: Sequence[int]
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._keep_whole_numbers("planes")
+
     def check(self, lattice: EnergyLattice, batch: int) -> None:
         """As `Intervention.check`."""
         super().check(lattice, batch)

@@ -36,6 +36,8 @@ class AddNoise(Intervention):
         super().check(lattice, batch)
         if not self.std >= 0:
             raise ValueError(f"std = {self.std}; give 0 or more")
+        if self.seed < 0:
+            raise ValueError(f"seed = {self.seed}; give 0 or more")
 
     def decide(self, moment: Moment, output: CarrierOutput) -> CarrierOutput:
         """As `Intervention.decide`."""
@@ -54,6 +56,10 @@ class SwapEnergies(Intervention):
     """
 
     sources: Sequence[int]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._keep_whole_numbers("sources")
 
     def check(self, lattice: EnergyLattice, batch: int) -> None:
         """As `Intervention.check`."""

@@ -5,9 +5,9 @@ Shapes: `B` samples, `F` rows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -30,14 +30,27 @@ class Intervention:
     """What acts on some flows, in some samples and steps; subclass it for your own.
 
     Attributes:
-        flows: ids of flows; None is all.
-        samples: rows of the batch; None is all.
-        steps: of the run, 1 is the first; None is all.
+        flows: ids of flows, as a list, an array or a tensor; None is all.
+        samples: rows of the batch, likewise.
+        steps: of the run, 1 is the first, likewise.
+
+    Raises:
+        ValueError: these are no whole numbers.
     """
 
     flows: Sequence[int] | None = None
     samples: Sequence[int] | None = None
     steps: Sequence[int] | None = None
+
+    def __post_init__(self) -> None:
+        self._keep_whole_numbers("flows", "samples", "steps")
+
+    def _keep_whole_numbers(self, *names: str) -> None:
+        """Keep these fields, which may be lists, arrays or tensors, as tuples of whole numbers."""
+        for name in names:
+            given = getattr(self, name)
+            if given is not None:
+                object.__setattr__(self, name, whole_numbers(name, given))
 
     moves: ClassVar[bool] = False  # whether it may send flows elsewhere than their pointer aims
 
@@ -86,6 +99,22 @@ def extent_of(lattice: EnergyLattice) -> tuple[int, int, int]:
     """Cells along x, y and z."""
     config = lattice.config
     return config.lattice_width, config.lattice_height, config.lattice_depth
+
+
+def whole_numbers(name: str, given: Iterable[Any]) -> tuple[int, ...]:
+    """Whole numbers of any type, in a sequence of any type.
+
+    Raises:
+        ValueError: it is no sequence, or a number is not whole; the message names it.
+    """
+    if isinstance(given, str) or not isinstance(given, Iterable) or getattr(given, "ndim", 1) == 0:
+        raise ValueError(f"{name} = {given!r}; give a list of whole numbers")
+    to_list = getattr(given, "tolist", None)  # of arrays and tensors
+    numbers = list(given) if to_list is None else to_list()
+    for number in numbers:
+        if isinstance(number, bool) or not hasattr(number, "__index__"):
+            raise ValueError(f"{name} has {number!r}; give whole numbers")
+    return tuple(int(number) for number in numbers)
 
 
 def require_within(name: str, numbers: Sequence[int] | None, least: int, end: int | None, what: str) -> None:

@@ -73,6 +73,9 @@ class Redirect(Intervention):
         places = torch.as_tensor(self.places, device="cpu").double()
         if self.flows is None or places.shape != (len(self.flows), 2):
             raise ValueError(f"places has shape {tuple(places.shape)}; give (x, y) for each of flows = {self.flows}")
+        if len({*self.flows}) < len(self.flows):
+            twice = next(flow for flow in self.flows if self.flows.count(flow) > 1)
+            raise ValueError(f"flows has {twice} more than once; give every flow one place")
         last = torch.tensor(extent_of(lattice)[:2], dtype=torch.float64) - 1
         if not bool(((places >= 0) & (places <= last)).all()):
             raise ValueError(
@@ -82,6 +85,8 @@ class Redirect(Intervention):
     def decide(self, moment: Moment, output: CarrierOutput) -> CarrierOutput:
         """As `Intervention.decide`."""
         assert self.flows is not None  # checked
+        if not self.flows:
+            return output
         position = output.next_position
         wanted = torch.as_tensor(list(self.flows), dtype=torch.int64, device=position.device)
         same = moment.flows.flow_id.unsqueeze(1) == wanted  # (F, K)
@@ -109,6 +114,8 @@ class Replay(Intervention):
     moves: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        self._keep_whole_numbers("follows")
         known = self.trace.sample.unique()  # a few rows of a large set keep their numbers: no table of all before them
         object.__setattr__(self, "_known", {number: place for place, number in enumerate(known.tolist())})
         object.__setattr__(self, "_places", _places_of(self.trace, known))
