@@ -41,11 +41,27 @@ def test_the_penalty_is_the_one_of_least_validation_error() -> None:
     chosen = fit_ridge(train, validation)
     error = (chosen(validation.inputs) - validation.targets).square().mean()
     constant = torch.cat((train.inputs, torch.ones(30, 1)), dim=1).double()
-    gram = constant.T @ constant
+    gram, size = constant.T @ constant, train.inputs.double().square().sum(1).mean()
     for penalty in (1e-3, 1e0, 1e2, 1e4):
-        weights = torch.linalg.solve(gram + penalty * torch.eye(7), constant.T @ train.targets.double()).float()
+        weighted = torch.diag(torch.tensor([penalty * size] * 6 + [0.0], dtype=torch.float64))
+        weights = torch.linalg.solve(gram + weighted, constant.T @ train.targets.double()).float()
         assert error <= (validation.inputs @ weights[:-1] + weights[-1] - validation.targets).square().mean() + 1e-6
     assert chosen.card["penalty"] > 1e-3
+
+
+@pytest.mark.parametrize("unit", [1e-10, 1e-3, 1e12])
+def test_a_map_does_not_depend_on_the_unit_of_the_inputs(unit: float) -> None:
+    train, validation = pairs(noise=1.0, count=60, shift=2.0), pairs(noise=1.0, count=400, shift=2.0)
+    plain = fit_ridge(train, validation)
+    scaled = [PairSet(one.inputs * unit, one.targets) for one in (train, validation)]
+    found = fit_ridge(*scaled)
+    assert found.card["penalty"] == plain.card["penalty"]
+    torch.testing.assert_close(found(scaled[1].inputs), plain(validation.inputs), atol=1e-5, rtol=1e-5)
+
+
+def test_the_constant_is_not_penalised() -> None:
+    far = pairs(noise=1.0, count=20, shift=1000.0)
+    assert (fit_ridge(far, far).bias - far.targets.mean(0)).abs().max() < 5
 
 
 def test_a_map_in_parts_is_the_map_in_one(monkeypatch) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from energy_flow.data import PairData, PairSet, TextBank
-from energy_flow.training import Judge, metrics
+from energy_flow.training import Judge, measure, metrics
 from energy_flow.training.retrieval import Retrieval, can_rank, retrieval_figures, retrieval_intervals
 
 BROKEN = [0.0, torch.nan, torch.inf]
@@ -144,3 +144,13 @@ def test_evaluate_ranks_vectors_among_the_targets(capsys, monkeypatch) -> None:
     assert "0.94" in printed  # three of fifty are no hit
     assert "among 50 different targets" in printed
     assert "lattice: 3 of 50 outputs are zero or not finite" in " ".join(printed.split())
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e25])
+def test_figures_of_directions_do_not_depend_on_the_length(scale: float) -> None:
+    outputs, targets = torch.randn(20, 6), torch.randn(20, 6)
+    plain = measure(outputs, PairSet(outputs, targets))
+    scaled = measure(outputs * scale, PairSet(outputs, targets * scale))
+    for name in ("cosine", "centred_cosine"):
+        assert getattr(scaled, name) == pytest.approx(getattr(plain, name), abs=1e-5)
+    assert math.isfinite(scaled.mse)

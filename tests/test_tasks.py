@@ -23,6 +23,7 @@ from energy_flow.data import (
     load_data,
     make_split,
     make_task,
+    parts_of,
 )
 from energy_flow.data.pair_folder import write_data_folder
 from energy_flow.data.sources import data_settings
@@ -576,3 +577,13 @@ def test_a_console_is_asked_for_every_character_of_a_picture(name: str) -> None:
     rows = zip(*pairs.batch(torch.arange(50)), strict=True)
     drawn = {one for inputs, targets in rows for one in draw(inputs, targets, (5, 5), False)}
     assert {one for one in drawn if not one.isascii()} <= {*DRAWN}
+
+
+@pytest.mark.parametrize("strange", [0.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("name", ["digits", "maze", "flood", "sudoku-6", "chain-parity"])
+def test_outputs_that_choose_nothing_hit_nothing(name: str, strange: float) -> None:
+    task = TASKS[name]
+    pairs = parts_of(make_split(name, "test", 6))[0]
+    inputs, targets = pairs.inputs[:], pairs.targets[:]
+    assert task.score(inputs, targets, targets, pairs.face) == 1.0
+    assert task.score(inputs, torch.full_like(targets, strange), targets, pairs.face) == 0.0

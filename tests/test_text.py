@@ -176,3 +176,10 @@ def test_approximate_index_says_how_to_install_faiss(monkeypatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"pip install 'energy-flow\[faiss\]'"):
         ApproximateTexts(["a"], torch.ones(1, 2))
+
+
+def test_a_text_instead_of_a_list_and_queries_of_another_width_are_refused() -> None:
+    nearest = NearestTexts(["a", "b"], torch.eye(2))
+    for queries in (torch.randn(2), torch.randn(1, 3)):
+        with pytest.raises(ValueError, match=r"queries has shape .*; the bank has rows of width 2"):
+            nearest(queries, 1)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -12,6 +14,7 @@ from energy_flow.core import create_processor
 from energy_flow.data import PairData, make_task
 from energy_flow.training import Callback, EnergyTrainer, load_model
 from energy_flow.training.averaged_weights import AveragedWeights
+from energy_flow.training.losses import total_loss
 from energy_flow.training.schedule import learning_rate_factor, warmup_steps
 
 from .resume_worker import config, data
@@ -402,3 +405,43 @@ def test_what_a_trainer_was_built_with_stays(tmp_path) -> None:
     rows = data().train
     with pytest.raises(ValueError, match="patience needs a validation set"):
         trainer_of(None, patience=2).train(rows.inputs, rows.targets)
+
+
+def test_averaged_weights_are_judged_by_threads_in_turns_and_graphs_stay_good(tmp_path) -> None:
+    own = config().replace(ema_decay=0.9)
+    trainer = EnergyTrainer(create_processor(own), own)
+    rows, targets = torch.randn(40, own.input_embedding_dim), torch.randn(40, own.output_embedding_dim)
+    trainer.train(rows, targets, epochs=2)
+    before = {name: weight.clone() for name, weight in trainer.processor.state_dict().items()}
+    graph = trainer.processor(rows).sum()
+    with ThreadPoolExecutor(4) as pool:
+        first, *others = pool.map(lambda _: trainer.predict(rows), range(16))
+    assert all(torch.equal(first, other) for other in others)
+    assert all(torch.equal(before[name], weight) for name, weight in trainer.processor.state_dict().items())
+    graph.backward()
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e20])
+def test_losses_of_directions_do_not_depend_on_the_length(scale: float) -> None:
+    outputs, targets = torch.randn(6, 5, requires_grad=True), torch.randn(6, 5)
+    own = config().replace(loss_cosine=1.0, loss_contrastive=1.0, loss_mse=0.0)
+    plain = total_loss(outputs, targets, own)[0]
+    torch.testing.assert_close(total_loss(outputs * scale, targets * scale, own)[0], plain)
+    assert torch.autograd.grad(total_loss(outputs * scale, targets, own)[0], outputs)[0].isfinite().all()
+    exact = total_loss(outputs, targets, own)[0]
+    assert torch.equal(exact, plain)
+
+
+@pytest.mark.parametrize("epochs", [0, 1.5, True, "2"])
+def test_epochs_are_a_whole_number(epochs) -> None:
+    trainer = EnergyTrainer(create_processor(config()), config())
+    rows, targets = torch.randn(8, config().input_embedding_dim), torch.randn(8, config().output_embedding_dim)
+    with pytest.raises(ValueError, match="epochs = .*; give a whole number of at least 1"):
+        trainer.train(rows, targets, epochs=epochs)
+
+
+def test_a_masked_array_is_refused() -> None:
+    trainer = EnergyTrainer(create_processor(config()), config())
+    rows = np.ma.array(np.ones((2, config().input_embedding_dim)), mask=False)
+    with pytest.raises(ValueError, match="inputs is a masked array"):
+        trainer.predict(rows)

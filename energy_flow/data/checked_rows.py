@@ -66,6 +66,8 @@ def _check_shape(name: str, rows: Rows | np.ndarray) -> None:
         raise ValueError(
             f"{name} is a {type(rows).__name__}; give a torch tensor or a NumPy array of shape (rows, width)"
         )
+    if isinstance(rows, np.ma.MaskedArray):
+        raise ValueError(f"{name} is a masked array; leave the masked rows out, and give its .data")
     if len(shape) != 2:
         raise ValueError(f"{name} has shape {tuple(shape)}; give a matrix of shape (rows, width)")
     if 0 in shape:

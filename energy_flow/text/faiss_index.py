@@ -13,8 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..data.stored_rows import Rows, chunks, host_rows, in_memory
+from ..utils.directions import has_direction, unit_rows
 from .decoder import Match
-from .nearest_rows import NOWHERE, has_direction, unit_rows
+from .nearest_rows import NOWHERE, require_width
 
 TRAINING_ROWS_PER_LIST = 64
 MOST_LISTS = 65_536
@@ -45,11 +46,13 @@ class ApproximateTexts:
             raise ValueError(
                 f"the bank has {len(texts)} texts and {len(embeddings)} embeddings; give one embedding per text"
             )
+        if probes < 1:
+            raise ValueError(f"probes = {probes}; give at least 1")
         import faiss
 
         self._faiss = faiss
         self.texts, self._rows = texts, host_rows("bank embeddings", embeddings)
-        self._index: Any = self._build() if index is None else faiss.read_index(str(index))
+        self._index: Any = self._build() if index is None else self._read(index)
         if (self._index.ntotal, self._index.d) != (len(embeddings), embeddings.shape[1]):
             raise ValueError(
                 f"{index}: holds {self._index.ntotal} rows of width {self._index.d}, the bank {len(embeddings)} of "
@@ -63,6 +66,7 @@ class ApproximateTexts:
             raise ValueError(f"count = {count}; give 1 to {len(self.texts)}, the texts of the bank")
         found: list[list[Match]] = []
         given = in_memory(host_rows("queries", queries))
+        require_width(given, self._rows.shape[1])
         for rows, usable in zip(unit_rows(given).split(QUERIES), has_direction(given).split(QUERIES), strict=True):
             _, places = self._index.search(rows.numpy(), 2 * count)
             places[~usable.numpy()] = NOWHERE
@@ -76,6 +80,14 @@ class ApproximateTexts:
     def save(self, path: Path) -> None:
         """Write the index; the bank's own files stay where they are."""
         self._faiss.write_index(self._index, str(path))
+
+    def _read(self, path: Path) -> Any:
+        if not path.is_file():
+            raise ValueError(f"{path}: no such file; give an index that `save` wrote")
+        try:
+            return self._faiss.read_index(str(path))
+        except RuntimeError as error:
+            raise ValueError(f"{path}: no whole faiss index ({str(error).splitlines()[-1]}); build it anew") from error
 
     def _build(self) -> Any:
         count, width = self._rows.shape

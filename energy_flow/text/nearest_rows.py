@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..data.stored_rows import Rows, chunks, float_rows, in_memory
+from ..utils.directions import has_direction, unit_rows
 
 QUERIES = 1024  # whose similarities to a block of the bank are held at once
 BLOCK = 16384  # rows of the bank in a block
@@ -23,23 +23,19 @@ NOWHERE = -1  # the place of what is found for a query without direction
 NO_HIT = 100  # the least rank of a query without direction: among the first hundred it is never
 
 
-def has_direction(rows: Tensor) -> Tensor:
-    """(N,) bool: which of (N, E) rows are finite and not zero."""
-    return rows.isfinite().all(dim=1) & (rows != 0).any(dim=1)
-
-
-def unit_rows(rows: Tensor) -> Tensor:
-    """(N, E) rows to length 1, however long or short they are; those without direction become zero."""
-    usable = torch.where(has_direction(rows)[:, None], rows, 0.0)
-    largest = usable.abs().amax(dim=1, keepdim=True)
-    return F.normalize(usable / torch.where(largest > 0, largest, 1.0), dim=1)
-
-
 def _lengths(rows: Tensor) -> Tensor:
     """(N,) the lengths of (N, E) rows; 0 where there is no direction."""
     usable = torch.where(has_direction(rows)[:, None], rows, 0.0)
     largest = usable.abs().amax(dim=1)
     return largest * (usable / torch.where(largest > 0, largest, 1.0)[:, None]).norm(dim=1)
+
+
+def require_width(queries: Tensor, width: int) -> None:
+    """Refuse, with a ValueError, queries that are no (N, width) rows."""
+    if queries.dim() != 2 or queries.shape[1] != width:
+        raise ValueError(
+            f"queries has shape {tuple(queries.shape)}; the bank has rows of width {width}: give (N, {width})"
+        )
 
 
 class NearestRows:
@@ -109,7 +105,9 @@ class NearestRows:
         return torch.cat(found)
 
     def _chunks(self, queries: Tensor) -> Iterator[Tensor]:
-        for rows in in_memory(float_rows("queries", queries)).split(QUERIES):
+        given = in_memory(float_rows("queries", queries))
+        require_width(given, self._rows.shape[1])
+        for rows in given.split(QUERIES):
             yield rows.to(self._device)
 
     def _blocks(self) -> Iterator[tuple[slice, Tensor]]:

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+
+_TAKE_TURNS = threading.RLock()  # of all models: a lock of their own could not be copied
 
 
 class AveragedWeights:
@@ -41,13 +44,17 @@ class AveragedWeights:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """While it is entered, the model has the average in the place of its weights."""
-        own = {name: weight.detach().clone() for name, weight in self._weights.items()}
-        self._set(self._averages)
-        try:
-            yield
-        finally:
-            self._set(own)
+        """While it is entered, the model has the average in the place of its weights.
+
+        Threads take turns. Graphs of runs before remain good: the weights come back as they were.
+        """
+        with _TAKE_TURNS:
+            own = {name: weight.detach().clone() for name, weight in self._weights.items()}
+            self._set(self._averages)
+            try:
+                yield
+            finally:
+                self._set(own)
 
     def state_dict(self) -> dict[str, Tensor]:
         """The averages by the names of their parameters."""
@@ -59,7 +66,6 @@ class AveragedWeights:
         for name, average in self._averages.items():
             average.copy_(averages[name])
 
-    @torch.no_grad()
     def _set(self, values: dict[str, Tensor]) -> None:
         for name, weight in self._weights.items():
-            weight.copy_(values[name])
+            weight.data.copy_(values[name])  # behind autograd's back, which need not know of a visit

@@ -21,7 +21,7 @@ from ..data.pairs import PairSet
 from ..data.stored_rows import CHUNK
 from ..utils.files import replace_file
 
-RIDGES = tuple(10.0**exponent for exponent in range(-3, 5))
+RIDGES = tuple(10.0**exponent for exponent in range(-3, 5))  # for inputs of length 1; for others by their size
 FORMAT = "energy-flow linear map 1"
 
 Parts = Callable[[], Iterable[tuple[Tensor, Tensor]]]  # (N, E) inputs and (N, T) targets, part by part
@@ -71,7 +71,10 @@ class LinearMap:
 
 
 def fit_ridge(train: PairSet, validation: PairSet) -> LinearMap:
-    """Least squares with a constant; the penalty is the one of least squared error on the validation pairs."""
+    """Least squares with a constant; the penalty is the one of least squared error on the validation pairs.
+
+    It is times the mean square of the inputs' lengths: a map does not depend on the unit of the inputs.
+    """
     weights, penalty = solve_ridge(partial(_chunks_of, train), partial(_chunks_of, validation))
     return LinearMap(
         weights[:-1].float().contiguous(), weights[-1].float(), _card("ridge", train) | {"penalty": penalty}
@@ -102,8 +105,17 @@ KINDS: dict[str, Callable[[PairSet, PairSet], LinearMap]] = {
 def solve_ridge(train: Parts, validation: Parts) -> tuple[Tensor, float]:
     """(E + 1, T) float64 weights, the last row the constant, and the penalty that is best on the validation parts."""
     gram, moments = _moments(train)
-    identity = torch.eye(len(gram), dtype=torch.float64)
-    solutions = [(torch.linalg.solve(gram + penalty * identity, moments), penalty) for penalty in RIDGES]
+    squares = gram.diagonal()
+    size = (squares[:-1].sum() / squares[-1]).sqrt()  # of the inputs; the last column has a one for each
+    scale = torch.full_like(squares, 1 / float(size) if size > 0 else 1.0)
+    scale[-1] = 1
+    gram, moments = gram * scale[:, None] * scale, moments * scale[:, None]  # of inputs whose size is 1
+    penalised = torch.ones_like(squares)
+    penalised[-1] = 0  # the constant is free
+    solutions = [
+        (scale[:, None] * torch.linalg.solve(gram + torch.diag(penalty * penalised), moments), penalty)
+        for penalty in RIDGES
+    ]
 
     def error(solution: tuple[Tensor, float]) -> float:
         return sum(float((with_constant(rows) @ solution[0] - wanted).square().sum()) for rows, wanted in validation())

@@ -16,6 +16,7 @@ from torch import Tensor
 from ..config import EnergyConfig
 
 WHOLE_BATCH = slice(None)
+SMALLEST, LARGEST = 1e-6, 1e15  # of the largest number of a row whose squares float32 holds
 SAME_TARGET = 1 - 1e-6  # targets of a larger cosine are one and the same
 
 
@@ -26,7 +27,7 @@ def mse(outputs: Tensor, targets: Tensor, rows: slice, config: EnergyConfig) -> 
 
 def cosine(outputs: Tensor, targets: Tensor, rows: slice, config: EnergyConfig) -> Tensor:
     """1 - cosine."""
-    return 1 - F.cosine_similarity(outputs, targets[rows], dim=1).mean()
+    return 1 - F.cosine_similarity(_of_fit_size(outputs), _of_fit_size(targets[rows]), dim=1).mean()
 
 
 def contrastive(outputs: Tensor, targets: Tensor, rows: slice, config: EnergyConfig) -> Tensor:
@@ -34,9 +35,9 @@ def contrastive(outputs: Tensor, targets: Tensor, rows: slice, config: EnergyCon
 
     Rows of the same target are not held against each other.
     """
-    directions = F.normalize(targets, dim=1)
+    directions = F.normalize(_of_fit_size(targets), dim=1)
     own = torch.arange(len(targets), device=targets.device)[rows]
-    logits = F.normalize(outputs, dim=1) @ directions.T / config.contrastive_temperature
+    logits = F.normalize(_of_fit_size(outputs), dim=1) @ directions.T / config.contrastive_temperature
     same = (directions[rows] @ directions.T > SAME_TARGET).scatter(1, own[:, None], False)
     return F.cross_entropy(logits.masked_fill(same, -torch.inf), own)
 
@@ -46,6 +47,13 @@ def cross_entropy(outputs: Tensor, targets: Tensor, rows: slice, config: EnergyC
     assert config.target_classes is not None  # validated by the configuration
     groups = (-1, config.target_classes)
     return F.cross_entropy(outputs.reshape(groups), targets[rows].reshape(groups).argmax(1))
+
+
+def _of_fit_size(rows: Tensor) -> Tensor:
+    """(R, E) rows that are so small or large that their squares would be lost, at size 1; the others as they are."""
+    largest = rows.detach().abs().amax(dim=1, keepdim=True)
+    lost = ((largest < SMALLEST) | (largest > LARGEST)) & (largest > 0) & largest.isfinite()
+    return rows / torch.where(lost, largest, 1.0)
 
 
 LOSSES: dict[str, Callable[[Tensor, Tensor, slice, EnergyConfig], Tensor]] = {

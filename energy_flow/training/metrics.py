@@ -10,13 +10,12 @@ from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..data.pairs import PairSet, TextBank
 from ..data.stored_rows import CHUNK, Rows, chunks, host_rows
 from ..text.decoder import NearestTexts
-from ..text.nearest_rows import has_direction
+from ..utils.directions import cosine_of_rows, has_direction
 
 HIT_NOTHING = "are zero or not finite: they have no direction, and count as no hit"
 RESAMPLES = 1000  # of the bootstrap
@@ -122,9 +121,9 @@ class Judge:
         for start in range(0, len(pairs), CHUNK):
             rows = slice(start, start + CHUNK)
             found, wanted = outputs[rows], pairs.targets[rows]
-            centred = F.cosine_similarity(found - means[0], wanted - means[1], dim=1)
-            cosine = F.cosine_similarity(found, wanted, dim=1)
-            parts.append(((found - wanted).square().mean(1), cosine, centred, has_direction(found)))
+            cosine = cosine_of_rows(found, wanted)
+            centred = cosine_of_rows(found - means[0], wanted - means[1])
+            parts.append(((found - wanted).double().square().mean(1), cosine, centred, has_direction(found)))
         columns = [torch.cat(column) for column in zip(*parts, strict=True)]
         return RowFigures(*columns, rank=self.ranks(outputs, pairs), synonym=self._synonyms(outputs, pairs))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import numbers
 
 import torch
 
@@ -36,8 +37,9 @@ def plan_run(
     steps_per_epoch, data = batch_count(pairs, config.batch_size), fingerprint_of(pairs)
     if epochs is None:
         epochs = config.epochs if state is None else state.epochs
-    if epochs < 1:
-        raise ValueError(f"epochs = {epochs}; give at least 1")
+    if isinstance(epochs, bool) or not isinstance(epochs, numbers.Integral) or epochs < 1:
+        raise ValueError(f"epochs = {epochs!r}; give a whole number of at least 1")
+    epochs = int(epochs)
     if len({*ranks.everyones((data, epochs))}) > 1:
         raise ValueError("the processes have different training rows or epochs; give all the same")
     if state is None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..text.nearest_rows import NearestRows, has_direction
+from ..text.nearest_rows import NearestRows
+from ..utils.directions import has_direction
 
 RECALLS = (1, 10, 100)
 DEPTH = 10  # ranks that count for the nDCG

@@ -15,7 +15,7 @@ from .digits import DIGITS
 from .drawing import make_split, make_task
 from .flood import FLOOD
 from .identity import IDENTITY
-from .judging import CELL_CLASSES, CLASSES, REGRESSION, accuracy, class_of_cells, r_squared, whole_rows
+from .judging import CELL_CLASSES, CLASSES, REGRESSION, accuracy, chosen_class, class_of_cells, r_squared, whole_rows
 from .maze import MAZE, shortest_paths
 from .pictures import flood_text, maze_text
 from .rotation import ROTATION
@@ -51,6 +51,7 @@ __all__ = [
     "Waiting",
     "accuracy",
     "build_task",
+    "chosen_class",
     "class_of_cells",
     "delivery_sites",
     "exact_grids",

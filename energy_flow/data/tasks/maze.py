@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..pairs import Size
 from .grid import WAYS, back, distances, neighbours
-from .judging import CELL_CLASSES, class_of_cells, whole_rows
+from .judging import CELL_CLASSES, chosen_class, class_of_cells, whole_rows
 from .pictures import maze_text
 from .task import MADE_HERE, Task, check_share
 
@@ -67,7 +67,8 @@ def shortest_paths(inputs: Tensor, outputs: Tensor, targets: Tensor, face: Size)
         targets: (N, T), which are not looked at: in a maze with loops they are one path of several.
         face: columns and rows of cells.
     """
-    marked = class_of_cells(outputs, MARKS).bool()  # (N, S)
+    chosen = chosen_class(outputs, MARKS)  # (N, S)
+    marked, clear = chosen == 1, (chosen >= 0).all(1)
     cells = inputs.reshape(len(inputs), -1, CELL_WIDTH)
     openings, beside = cells[:, :, : len(WAYS)] > 0.5, neighbours(face)
     start, goal = cells[:, :, START].argmax(1), cells[:, :, GOAL].argmax(1)
@@ -76,7 +77,7 @@ def shortest_paths(inputs: Tensor, outputs: Tensor, targets: Tensor, face: Size)
     beyond_too = torch.cat((marked, marked.new_zeros(len(marked), 1)), dim=1)
     along_marks = openings & marked.unsqueeze(2) & beyond_too[:, beside]
     connected = distances(along_marks, beside, start)[every, goal] >= 0
-    return float((connected & (marked.sum(1) == shortest)).double().mean())
+    return float((connected & clear & (marked.sum(1) == shortest)).double().mean())
 
 
 def draw_maze(inputs: Tensor, outputs: Tensor, face: Size, plain: bool = False) -> str:

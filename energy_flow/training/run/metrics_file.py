@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ class MetricsFile:
         self._write("", [])
 
     def _write(self, kind: str, records: Sequence[Mapping[str, Any]]) -> None:
-        self._lines += [json.dumps({"kind": kind} | dict(record)) + "\n" for record in records]
+        self._lines += [json.dumps({"kind": kind} | _for_json(record)) + "\n" for record in records]
         if not self._lines:
             return
         try:
@@ -71,6 +72,13 @@ class MetricsFile:
             return
         self._lines.clear()
         self._complained = False
+
+
+def _for_json(record: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON has no number that is not finite: null stands for it."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in record.items()
+    }
 
 
 def _counts(line: str, step: int, looked_at: int) -> bool:
