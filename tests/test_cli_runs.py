@@ -399,3 +399,40 @@ def test_a_closed_output_is_no_traceback() -> None:
     command = f"{sys.executable} -m energy_flow info --preset debug >&-"
     ran = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def test_what_is_there_and_no_map_of_ours_is_not_replaced(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_file({"inputs": torch.randn(40, 6), "targets": torch.randn(40, 4)}, "d.safetensors")
+    data = Path("d.safetensors").read_bytes()
+    said = refused("train-linear d.safetensors --data d.safetensors", capsys)
+    assert "d.safetensors holds something else than a linear map, which would be lost; give a new file" in said
+    assert Path("d.safetensors").read_bytes() == data
+    main(["train-linear", "m.safetensors", "--data", "d.safetensors"])
+    main(["train-linear", "m.safetensors", "--data", "d.safetensors"])  # a map may be replaced
+    said = refused("export delivery m.safetensors", capsys)
+    assert "m.safetensors exists, and its name is not that of an ONNX file" in said
+
+
+def test_a_run_without_finite_figures_has_no_best_weights_and_says_so(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = "train --data delivery --preset pointer --epochs 1 --run r --learning-rate 1e30 --nonfinite skip"
+    with pytest.raises(SystemExit) as stop:
+        main([*given.split(), "--nonfinite-budget", "100000", "--carrier-hidden-size", "4", "--neuron-hidden-dim", "4"])
+    assert stop.value.code == 1
+    assert "was not finite at any look" in capsys.readouterr().err
+
+
+def test_weights_of_a_named_model_start_a_run(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "--init-from", "delivery", "--data", "delivery", "--run", "r", "--time-limit-minutes", "0.001"])
+    assert stop.value.code == 75
+    assert EnergyConfig.load(Path("r/config.json")).mover == "pointer"
+
+
+def test_memory_that_is_used_up_is_one_line(capsys) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["info", "--carrier-hidden-size", "1000000000"])
+    assert stop.value.code == 1
+    assert "out of memory" in capsys.readouterr().err

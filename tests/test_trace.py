@@ -156,3 +156,24 @@ def test_the_command_writes_what_runs_do(tmp_path, capsys) -> None:
     with pytest.raises(SystemExit):
         main([*given, "--samples", "40"])
     assert "--samples 40; give rows from 0 to 39, or -1 for all" in capsys.readouterr().err
+
+
+def test_one_file_for_two_and_one_sample_twice_are_refused(tmp_path, monkeypatch, capsys) -> None:
+    from energy_flow.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    for options, words in (
+        (["--output", "t.x", "--page", "t.x"], "--page t.x is the file of the trace too; give another"),
+        (["--output", "."], "--output . is a folder; give the path of a file"),
+        (["--samples", "2", "1", "2"], "--samples has 2 more than once; give every row once"),
+    ):
+        with pytest.raises(SystemExit):
+            main(["trace", "maze", "--box", "3x3x9", "--rows", "5", *options])
+        assert words in " ".join(capsys.readouterr().err.split())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_trace_without_records_is_read_back(trace: Trace, tmp_path) -> None:
+    pytest.importorskip("pyarrow")
+    nothing = trace.records(torch.tensor([], dtype=torch.int64))
+    assert_equal(Trace.load(nothing.save(tmp_path / "nothing.parquet")), nothing)

@@ -13,6 +13,7 @@ import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+import torch
 import tyro
 from safetensors import SafetensorError
 from tyro.extras import subcommand_cli_from_dict
@@ -95,6 +96,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         leave_unread()
     except (OSError, SafetensorError) as error:
         _fail(NOT_WRITTEN, str(error))
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        reason = str(error).rpartition(": ")[2].splitlines()[0]
+        _fail(1, f"out of memory ({reason}); give a smaller model, box or batch, or fewer rows")
 
 
 def parse(arguments: Sequence[str]) -> Any:
@@ -154,7 +160,12 @@ def _in_lines(parse_arguments: Callable[[], Any]) -> Any:
             print("\n".join(textwrap.fill(line, width) if line[:1].isalpha() else line for line in lines))
             raise
         words = re.sub("[╭╮╰╯│─┌┐└┘]", " ", said.getvalue()).split("For full helptext")[0].split()
-        raise ValueError(re.sub(r"^\w+ (error|options) (Error parsing settings: )?", "", " ".join(words))) from None
+        raise ValueError(re.sub(r"^\w+ (error|options) (Error parsing \S+: )?", "", " ".join(words))) from None
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Whether the memory of the computer or of the card is used up."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "alloc_cpu" in str(error)
 
 
 def _fail(code: int, message: str) -> NoReturn:

@@ -28,12 +28,15 @@ class Export:
 
     def __call__(self) -> None:
         """Write the file."""
-        require_writable(self.output.parent, "folder of the file", self.output.name)
-        if self.output.is_dir():
-            raise ValueError(f"{self.output} is a folder; give the path of a file, such as model.onnx")
+        output = self.output.expanduser()
+        require_writable(output.parent, "folder of the file", output.name)
+        if output.is_dir():
+            raise ValueError(f"{output} is a folder; give the path of a file, such as model.onnx")
+        if output.exists() and output.suffix != ".onnx":
+            raise ValueError(
+                f"{output} exists, and its name is not that of an ONNX file; give a path such as model.onnx"
+            )
         model = load(model_folder(self.model))
         model = model if self.box is None else model.in_box(Box.parse(self.box))
-        export_onnx(model, self.output)
-        console.print(
-            f"wrote {self.output}: {self.output.stat().st_size / 1e6:,.1f} MB, for a box of {model.config.box}"
-        )
+        export_onnx(model, output)
+        console.print(f"wrote {output}: {output.stat().st_size / 1e6:,.1f} MB, for a box of {model.config.box}")

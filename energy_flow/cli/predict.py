@@ -17,9 +17,9 @@ from ..data.vector_files import VectorSource, check_output, open_vectors
 from ..data.vector_output import UnfinishedRows, finish, note_of
 from ..data.vector_tables import OUTPUT
 from ..text import TextEncoder, encoder_of
-from ..text.nearest_rows import has_direction
 from ..training.batches import box_of
 from ..training.metrics import HIT_NOTHING
+from ..utils.directions import has_direction
 from ..utils.files import require_writable, sha256_of
 from .decoding import Decode, by_index, by_search, by_writing, hub_queries
 from .found_models import data_of, model_folder

@@ -39,6 +39,7 @@ from ..training.run.folder_lock import refuse_if_in_use
 from ..training.run.opening import MAY_CHANGE, newest_checkpoint
 from ..utils import DeviceManager
 from ..utils.files import require_writable
+from .found_models import model_folder
 
 
 @lru_cache(maxsize=1)
@@ -182,9 +183,10 @@ def _held_against(path: Path, early: Early, given: dict[str, Any]) -> EnergyConf
 def _from_weights(early: Early, data: PairData, given: dict[str, Any]) -> EnergyConfig:
     """The model is that of the weights; how it is trained is the preset's where there is one, else as it was."""
     assert early.init_from is not None
-    if not (early.init_from / CONFIG).is_file():
+    folder = model_folder(early.init_from)
+    if not (folder / CONFIG).is_file():
         raise ValueError(f"--init-from {early.init_from}: no {CONFIG} there; give a model folder, such as RUN/best")
-    weights = EnergyConfig.load(early.init_from / CONFIG)
+    weights = EnergyConfig.load(folder / CONFIG)
     wanted = data_settings(data)
     box = box_of(wanted.get("sites"), weights)
     there = weights if box is None else weights.in_box(box)

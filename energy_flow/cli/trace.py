@@ -58,7 +58,12 @@ class TraceFlows:
     def __call__(self) -> None:
         """Run the samples, some at a time, and write what their flows did."""
         path = (self.output or home_of_results(self.run) / "trace.parquet").expanduser()
-        require_writable(path.parent, "folder of --output", path.name)
+        page = None if self.page is None else self.page.expanduser()
+        _require_file(path, "--output")
+        if page is not None:
+            _require_file(page, "--page")
+            if page.resolve() == path.resolve():
+                raise ValueError(f"--page {page} is the file of the trace too; give another")
         own = load_model(model_folder(self.run), DeviceManager(self.device).device).eval()
         data = load_data(data_of(self.run, self.data), own.config.data_seed)
         box = own.config.box if self.box is None else Box.parse(self.box)
@@ -66,9 +71,7 @@ class TraceFlows:
         processor = own.in_box(box)
         check_width(f"{data.name}: inputs", pairs.inputs, processor.config.input_embedding_dim)
         chosen = self._chosen(len(pairs))
-        if self.page is not None:
-            page = self.page.expanduser()
-            require_writable(page.parent, "folder of --page", page.name)
+        if page is not None:
             write_trace_page(page, processor, data, pairs, chosen)
             console.print(f"wrote {page}")
         details = [name for name in get_args(Detail) if getattr(self, name)]
@@ -101,4 +104,14 @@ class TraceFlows:
         if not self.samples or min(self.samples) < 0 or max(self.samples) >= rows:
             given = " ".join(map(str, self.samples))
             raise ValueError(f"--samples {given}; give rows from 0 to {rows - 1}, or -1 for all")
+        if len({*self.samples}) < len(self.samples):
+            twice = next(row for row in self.samples if self.samples.count(row) > 1)
+            raise ValueError(f"--samples has {twice} more than once; give every row once")
         return torch.tensor(self.samples)
+
+
+def _require_file(path: Path, option: str) -> None:
+    """Refuse, with a ValueError, a path at which no file can be written."""
+    require_writable(path.parent, f"folder of {option}", path.name)
+    if path.is_dir():
+        raise ValueError(f"{option} {path} is a folder; give the path of a file")

@@ -15,13 +15,14 @@ from ..core import create_processor
 from ..data import PairData, SizedPairs, parts_of
 from ..data.sources import SHIPPED
 from ..distributed import Ranks, joined_ranks
-from ..training import EnergyTrainer, Observer, ProgressBar, WandbCurves
+from ..training import EnergyTrainer, NonFiniteError, Observer, ProgressBar, WandbCurves
 from ..training.model_folder import load_initial_weights
 from ..training.run.opening import claim_folder
 from ..training.run.run_files import LOG
 from ..utils import DeviceManager, setup_logging
 from ..utils.logging import logger
 from .filmstrip import Filmstrip
+from .found_models import model_folder
 from .report import console, load_trainer, print_decoded, print_picture, print_scores
 from .row_map import LatticeMap
 from .settings import ModelOptions, cached_data, defaults_of_training, in_groups, read_early
@@ -43,8 +44,8 @@ class RunOptions(RunFields):
     """auto: go on with the run in --run where its newest checkpoint is, or start it where there is none; or the folder
     of a checkpoint: an older one of this run, or another run's, which is gone on with in a new --run"""
     init_from: Path | None = None
-    """model folder, such as RUN/best, whose weights a new run starts from; the size of the data is measured anew. With
-    --resume auto, where there is nothing to go on from"""
+    """model folder, such as RUN/best, or a name that `energy-flow list` shows, whose weights a new run starts from; the
+    size of the data is measured anew. With --resume auto, where there is nothing to go on from"""
     wandb: str | None = None
     """project of Weights & Biases to send the figures to as well (extra wandb; WANDB_MODE=offline keeps them here)"""
     log_channels: tuple[Channel, ...] = ()
@@ -117,7 +118,7 @@ class Train(ModelOptions):
                 observers.append(WandbCurves(options.wandb, folder, settings))
             processor = create_processor(settings)
             if options.init_from is not None:
-                load_initial_weights(processor, options.init_from)
+                load_initial_weights(processor, model_folder(options.init_from))
             callbacks = [Filmstrip(folder, data.validation)] if options.watch_flows else []
             trainer = EnergyTrainer(
                 processor, settings, folder, options.overwrite, devices, observers, options.resume, callbacks=callbacks
@@ -129,7 +130,16 @@ class Train(ModelOptions):
             self._judge(folder, data)
 
     def _judge(self, folder: Path, data: PairData) -> None:
-        """Print how good the best weights are; the run is on the disk, and whatever fails here is a warning."""
+        """Print how good the best weights are; the run is on the disk, and whatever else fails here is a warning.
+
+        Raises:
+            NonFiniteError: there are none.
+        """
+        if not (folder / "best").is_dir():
+            raise NonFiniteError(
+                f"{self.settings.best_by} was not finite at any look at the validation set, so {folder} has no best "
+                "weights; look at its metrics.jsonl, or lower learning_rate"
+            )
         try:
             best = LatticeMap(folder / "best", load_trainer(folder / "best", self.device))
             pairs = parts_of(data.test)[0]

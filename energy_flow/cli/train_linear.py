@@ -11,7 +11,7 @@ import tyro
 from ..data import load_data
 from ..data.pairs import one_size
 from ..data.sources import SHIPPED
-from ..training.linear_map import KINDS
+from ..training.linear_map import KINDS, LinearMap
 from ..utils.files import require_writable
 from .report import console, print_scores
 from .row_map import StoredLinearMap
@@ -35,14 +35,27 @@ class TrainLinear:
 
     def __call__(self) -> None:
         """Solve, write, and judge on the test split."""
-        if self.output.suffix != ".safetensors" or self.output.is_dir():
-            raise ValueError(f"{self.output}: give the path of a .safetensors file for the map")
-        require_writable(self.output.parent, "folder of the map", self.output.name)
+        output = self.output.expanduser()
+        if output.suffix != ".safetensors" or output.is_dir():
+            raise ValueError(f"{output}: give the path of a .safetensors file for the map")
+        require_writable(output.parent, "folder of the map", output.name)
+        if output.exists():
+            _require_linear_map(output)
         data = load_data(self.data, self.data_seed)
         train, validation = one_size(data.name, data.train), one_size(data.name, data.validation)
         linear = KINDS[self.kind](train, validation)
-        self.output.parent.mkdir(parents=True, exist_ok=True)
-        linear.save(self.output)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        linear.save(output)
         test = one_size(data.name, data.test)
-        print_scores(StoredLinearMap(self.output), data, test, f"{data.name}: test split, {self.kind} map")
-        console.print(f"wrote {self.output}")
+        print_scores(StoredLinearMap(output), data, test, f"{data.name}: test split, {self.kind} map")
+        console.print(f"wrote {output}")
+
+
+def _require_linear_map(path: Path) -> None:
+    """Refuse, with a ValueError, to replace a file that is no linear map."""
+    try:
+        LinearMap.load(path)
+    except ValueError as error:
+        raise ValueError(
+            f"{path} holds something else than a linear map, which would be lost; give a new file"
+        ) from error
