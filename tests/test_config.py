@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 
@@ -154,3 +155,11 @@ def test_bad_files_are_named(tmp_path, name: str, text: str | None, words: str) 
 def test_presets_change_fields_that_exist() -> None:
     names = {field.name for field in dataclasses.fields(EnergyConfig)}
     assert all(set(changes) <= names for changes in PRESETS.values())
+
+
+def test_numbers_of_numpy_are_taken() -> None:
+    config = create_config("tiny", batch_size=np.int64(8), learning_rate=np.float32(0.25), sites=(np.int32(4), 4))
+    assert (config.batch_size, config.learning_rate, config.sites) == (8, 0.25, (4, 4))
+    assert type(config.batch_size) is int and type(config.learning_rate) is float
+    with pytest.raises(ValueError, match="batch_size = .*8.5.*give a whole number"):
+        create_config("tiny", batch_size=np.float64(8.5))

@@ -214,3 +214,10 @@ def test_a_library_that_is_missing_is_named_with_its_command(monkeypatch) -> Non
     for name, extra in (("model2vec:x", "model2vec"), ("fastembed:x", "fastembed"), ("someone/x", "text")):
         with pytest.raises(ImportError, match=rf"pip install 'energy-flow\[{extra}\]'"):
             TextEncoder(name).prepare()
+
+
+def test_what_is_no_list_of_texts_is_refused() -> None:
+    encoder = TextEncoder.__new__(TextEncoder)
+    for given, words in (("cat", "texts = 'cat'; give a list of texts"), (["a", None], "texts has None; give texts")):
+        with pytest.raises(ValueError, match=words):
+            encoder(given)

@@ -23,10 +23,12 @@ from energy_flow.training.model_folder import save_model
 pytest.importorskip("fastapi", reason="the extra serve is not installed")
 pytest.importorskip("httpx2", reason="the extra test is not installed")
 
+from fastapi import FastAPI
+from starlette.datastructures import Headers
 from starlette.testclient import TestClient
 
-from energy_flow.explorer.app import create_app
-from energy_flow.explorer.guard import DRAINED, HEADERS, LARGEST_BODY
+from energy_flow.explorer.app import _answer_errors, create_app
+from energy_flow.explorer.guard import DRAINED, HEADERS, LARGEST_BODY, _token_of
 from energy_flow.explorer.session import KEPT_RUNS
 
 SMALL = {"carrier_hidden_size": 8, "carrier_num_layers": 1, "neuron_hidden_dim": 8, "neuron_output_dim": 8}
@@ -387,3 +389,29 @@ def test_another_host_than_the_loopback_gets_a_token_in_its_address(monkeypatch)
         port = taken.getsockname()[1]
         with pytest.raises(ValueError, match=f"--host 127.0.0.1 --port {port}: .*; give another, or --port 0"):
             open_socket("127.0.0.1", port)
+
+
+def test_a_number_that_leads_nowhere_is_the_askers_fault() -> None:
+    app = FastAPI()
+    _answer_errors(app)
+
+    @app.get("/")
+    def run() -> None:
+        raise FloatingPointError("flows are still inside")
+
+    answer = TestClient(app, raise_server_exceptions=False).get("/")
+    assert answer.status_code == 422
+    assert answer.json() == {"error": "flows are still inside; give smaller numbers"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "token"),
+    [
+        ("cookie", "user@x=1; energy_flow_token=secret", "secret"),
+        ("cookie", 'prefs={"a": 1}; flag; energy_flow_token=secret', "secret"),
+        ("cookie", "note=hello world", ""),
+        ("authorization", "bearer secret", "secret"),
+    ],
+)
+def test_the_token_is_found_among_what_others_have_set(name: str, value: str, token: str) -> None:
+    assert _token_of(Headers({name: value})) == token

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -186,3 +187,19 @@ def test_what_cannot_be_shared_is_refused_first(arguments, said, toy_model: Path
         main(["share", str(toy_model), *arguments])
     assert stop.value.code == 2
     assert said in capsys.readouterr().err
+
+
+def test_threads_that_save_into_one_folder_leave_a_whole_model(model: FlowProcessor, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: model.save_pretrained(tmp_path / "m"), range(12)))
+    assert {path.name for path in (tmp_path / "m").iterdir()} == {WEIGHTS, CONFIG, CARD}
+    assert FlowProcessor.from_pretrained(tmp_path / "m").config == model.config
+
+
+def test_a_home_folder_is_found(model: FlowProcessor, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    model.save_pretrained("~/m")
+    assert (tmp_path / "m" / WEIGHTS).is_file()
+    assert FlowProcessor.from_pretrained("~/m").config == model.config

@@ -16,6 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
+from energy_flow.config import EnergyConfig
 from energy_flow.integrations.sklearn import EnergyFlowRegressor
 
 SMALL: dict[str, Any] = {
@@ -119,3 +120,17 @@ def test_rows_that_do_not_fit_are_named(fitted: EnergyFlowRegressor) -> None:
         fitted.predict(np.full((1, 6), np.nan))
     with pytest.raises(ValueError, match="requires y"):
         regressor().fit(ROWS, None)
+
+
+def test_a_grid_of_numpy_numbers_is_searched() -> None:
+    rows, targets = np.random.default_rng(0).normal(size=(2, 24, 4))
+    model = EnergyFlowRegressor(epochs=1, hidden_size=4, random_state=0, settings={"neuron_hidden_dim": np.int64(4)})
+    search = GridSearchCV(model, {"learning_rate": np.logspace(-3, -2, 2)}, cv=2, error_score="raise")
+    assert search.fit(rows, targets).best_params_["learning_rate"] in np.logspace(-3, -2, 2)
+
+
+def test_presets_without_sites_of_their_own_are_taken() -> None:
+    sites = EnergyConfig.sites[0] * EnergyConfig.sites[1]
+    rows = np.random.default_rng(0).normal(size=(8, sites))
+    model = EnergyFlowRegressor("grid", epochs=1, hidden_size=4, random_state=0, settings={"max_active_flows": sites})
+    assert model.fit(rows, rows).predict(rows).shape == rows.shape

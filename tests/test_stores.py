@@ -428,3 +428,16 @@ def test_killed_at_any_moment_a_store_is_whole(tmp_path, engine: str) -> None:
         subprocess.run(command, check=True, capture_output=True, **options)
         require_translated(tmp_path / "store", before)
         assert content(tmp_path / "store.old").keys() == before.keys()
+
+
+@pytest.mark.parametrize("factory", ["IVF30,Flat", "IVF30,SQ8"])
+def test_lists_that_hold_fewer_vectors_than_there_are_lists_are_kept(tmp_path, factory: str) -> None:
+    faiss = pytest.importorskip("faiss")
+    rows = np.random.default_rng(0).normal(size=(600, BEFORE)).astype("f4")
+    index = faiss.index_factory(BEFORE, factory)
+    index.train(rows)
+    index.add(rows[:10])
+    faiss.write_index(index, str(tmp_path / "store"))
+    translate_store(tmp_path / "store", a_map())
+    found = faiss.read_index(str(tmp_path / "store"))
+    assert (found.ntotal, found.nlist, found.d) == (10, 30, AFTER)

@@ -132,7 +132,8 @@ def read_columns(path: Path) -> dict[str, Any]:
     for name in LISTS:
         if name in table.column_names:
             flat = table[name].combine_chunks().flatten()
-            lists[name] = torch.tensor(flat.to_numpy(), dtype=torch.float32).view(len(table), -1)
+            width = table[name].type.list_size
+            lists[name] = torch.tensor(flat.to_numpy(), dtype=torch.float32).view(len(table), width)
         elif about.get("lists", {}).get(name) is not None:  # of a model whose flows start no child
             lists[name] = torch.empty(len(table), 0)
     events = [EVENT_NAMES.index(name) for name in table["event"].to_pylist()]

@@ -8,12 +8,15 @@ import difflib
 import json
 import math
 import os
+import threading
 import types
 import typing
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
+
+import numpy as np
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ class BaseConfig:
         """Write the configuration to a `.json`, `.yaml` or `.yml` file, whole or not at all."""
         path = Path(path)
         text = self.to_yaml() if _is_yaml(path) else self.to_json()
-        beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        beside = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_native_id()}.tmp")
         try:
             beside.write_text(text, encoding="utf-8", newline="\n")
             os.replace(beside, path)
@@ -193,7 +196,9 @@ def refuse_unknown(cls: type[BaseConfig], values: Iterable[str]) -> None:
 
 
 def _checked(name: str, value: Any, hint: Any) -> Any:
-    """The value as the annotation wants it: lists become tuples and whole numbers floats; all else must fit."""
+    """The value as the annotation wants it: lists become tuples, numbers of NumPy and whole ones what is asked for; all
+    else must fit.
+    """
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     for option in options:
         matched, converted = _match(value, option)
@@ -204,6 +209,7 @@ def _checked(name: str, value: Any, hint: Any) -> Any:
 
 
 def _match(value: Any, hint: Any) -> tuple[bool, Any]:
+    value = value.item() if isinstance(value, np.generic) else value
     if hint is type(None):
         return value is None, None
     if typing.get_origin(hint) is typing.Literal:

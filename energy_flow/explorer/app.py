@@ -121,6 +121,10 @@ def _answer_errors(app: FastAPI) -> None:
     def unfit(request: Request, error: ValueError) -> JSONResponse:
         return say(422, str(error)[:500])
 
+    @app.exception_handler(FloatingPointError)
+    def not_finite(request: Request, error: FloatingPointError) -> JSONResponse:
+        return say(422, f"{error}; give smaller numbers"[:500])
+
     @app.exception_handler(ImportError)
     def missing(request: Request, error: ImportError) -> JSONResponse:
         return say(501, str(error)[:500])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from http.cookies import SimpleCookie
 from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -93,11 +92,14 @@ def host_name(host: str) -> str:
 
 
 def _token_of(headers: Headers) -> str:
-    bearer = headers.get("authorization", "")
-    if bearer.startswith("Bearer "):
-        return bearer.removeprefix("Bearer ")
-    cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-    return "" if cookie is None else cookie.value
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return token.strip()
+    for cookie in headers.get("cookie", "").split(";"):  # those of other servers of this host may be of any form
+        name, _, value = cookie.strip().partition("=")
+        if name == COOKIE:
+            return value.strip('"')
+    return ""
 
 
 def _say(status: int, words: str) -> JSONResponse:

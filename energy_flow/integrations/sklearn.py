@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -16,7 +15,7 @@ import torch
 from ..config import PRESETS, EnergyConfig
 from ..core import FlowProcessor, create_processor
 from ..training import EnergyTrainer
-from ..utils import batch_slices
+from ..utils import DeviceManager, batch_slices
 
 try:
     from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, RegressorMixin, TransformerMixin
@@ -98,7 +97,7 @@ class EnergyFlowRegressor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Reg
         inputs, outputs = rows - self.input_mean_, targets - self.target_mean_
         processor = create_processor(self._config(*(matrix.shape[1] for matrix in (inputs, outputs))))
         self._constant = not (inputs.any() and outputs.any())  # then the mean is all there is to learn
-        processor = processor.to(self.device)
+        processor = processor.to(DeviceManager(self.device).device)
         if not self._constant:
             trainer = EnergyTrainer(processor, processor.config)
             trainer.train(torch.from_numpy(inputs).float(), torch.from_numpy(outputs).float())
@@ -140,10 +139,10 @@ class EnergyFlowRegressor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Reg
         fields: dict[str, Any] = PRESETS[self.preset] | {
             "input_embedding_dim": width_in,
             "output_embedding_dim": width_out,
-            "epochs": _whole(self.epochs),
-            "batch_size": _whole(self.batch_size),
+            "epochs": self.epochs,
+            "batch_size": self.batch_size,
             "learning_rate": self.learning_rate,
-            "carrier_hidden_size": _whole(self.hidden_size),
+            "carrier_hidden_size": self.hidden_size,
             "carrier_num_layers": 1,
             "seed": int(check_random_state(self.random_state).randint(2**31 - 1)),
         }
@@ -151,12 +150,7 @@ class EnergyFlowRegressor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Reg
             fields |= {"loss_mse": 1.0, "loss_cosine": 0.0, "loss_contrastive": 0.0}
         fields |= own
         if "energy_dim" not in own:
-            columns, lines = fields["sites"]
+            columns, lines = fields.get("sites", EnergyConfig.sites)
             least = math.ceil(max(width_in, width_out) / (columns * lines))
             fields["energy_dim"] = max(least, fields.get("energy_dim", 1))
         return EnergyConfig.from_dict(fields)
-
-
-def _whole(value: Any) -> Any:
-    """A whole number of NumPy's, such as a grid of parameters gives, as Python has it."""
-    return int(value) if isinstance(value, Integral) and not isinstance(value, bool) else value

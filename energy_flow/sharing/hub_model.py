@@ -49,7 +49,7 @@ class HubModel(nn.Module, ABC):
             push_to_hub: push it as well.
             hub: further arguments of `push_to_hub`.
         """
-        folder = Path(save_directory)
+        folder = Path(save_directory).expanduser()
         kept = card is None and (folder / CARD).is_file()
         text = None if kept else (card or ModelCard()).text(self.config, repo_id)
         write_model(folder, self.state_dict(), self.config, text)
@@ -83,7 +83,7 @@ class HubModel(nn.Module, ABC):
             ValueError: there is no such model, or its files are not what they claim.
             ImportError: it is on the hub, and the extra hub is not installed.
         """
-        folder = Path(pretrained_model_name_or_path)
+        folder = Path(pretrained_model_name_or_path).expanduser()
         if not folder.is_dir():
             folder = fetch(
                 str(pretrained_model_name_or_path),

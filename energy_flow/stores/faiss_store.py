@@ -16,6 +16,7 @@ from .store import require, require_some
 KINDS = ("IndexFlat", "IndexHNSWFlat", "IndexScalarQuantizer", "IndexIVFFlat", "IndexIVFScalarQuantizer")
 WRAPPERS = ("IndexIDMap", "IndexIDMap2")
 TRAINING_ROWS = 100_000  # at most, for lists and codes
+LEAST_TRAINING_ROWS = 256  # codes of a byte are trained with as many at least; fewer vectors are taken several times
 BLOCK = 8192  # vectors that are added at once
 
 
@@ -71,6 +72,7 @@ class FaissStore:
         new = self._empty(vectors.shape[1])
         if not new.is_trained:
             chosen = torch.arange(0, self.rows, max(1, self.rows // TRAINING_ROWS))
+            chosen = chosen.repeat(-(-max(LEAST_TRAINING_ROWS, getattr(new, "nlist", 1)) // len(chosen)))
             new.train(np.ascontiguousarray(vectors.index_select(0, chosen).numpy()))
         outer = getattr(self._faiss, self._wrapper)(new) if self._wrapper else new
         with_ids = self._wrapper is not None or self._kind.startswith("IndexIVF")

@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..data.pair_folder import write_json
 from ..data.stored_rows import StoredRows
 from ..data.vector_output import UnfinishedRows, note_of
+from ..utils.directions import cosine_of_rows, unit_rows
 from ..utils.files import replace_file, require_writable, sha256_of, sync_file, sync_folder
 from .opening import STORES, engine_of, open_store
 from .sqlite_store import settle
@@ -155,7 +155,7 @@ def _translate_rows(
         _require_direction(store, block, unfinished.done, "stored vector is")
         outputs = translation.apply(block)
         _require_direction(store, outputs, unfinished.done, "map makes its vector")
-        unfinished.append(F.normalize(outputs, dim=1) if normalise else outputs)
+        unfinished.append(unit_rows(outputs) if normalise else outputs)
         progress(unfinished.done, store.rows)
 
 
@@ -180,7 +180,7 @@ def _write_and_compare(store: Store, path: Path, rows: StoredRows, engine: str, 
         first = 0
         for found in new.blocks(8192):
             wanted = rows.index_select(0, torch.tensor([place[key] for key in keys[first : first + len(found)]]))
-            if not (F.cosine_similarity(found, wanted, dim=1) >= SAME_DIRECTION).all():
+            if not (cosine_of_rows(found, wanted) >= SAME_DIRECTION).all():
                 raise ValueError(f"{path}: the new store gives other vectors back; {store.path} is as it was")
             first += len(found)
     finally:

@@ -119,8 +119,14 @@ class TextEncoder:
         Raises:
             ImportError: the library is not installed.
             EncoderFailedError: the model failed.
-            ValueError: it gave something else than a row for each text, or rows narrower than was asked for.
+            ValueError: these are no texts; or it gave something else than a row for each, or rows narrower than was
+                asked for.
         """
+        if isinstance(texts, str):
+            raise ValueError(f"texts = {texts!r}; give a list of texts")
+        for text in texts:
+            if not isinstance(text, str):
+                raise ValueError(f"texts has {text!r}; give texts")
         order = sorted(range(len(texts)), key=lambda place: -len(texts[place]))
         size = batch_size or self.batch_size
         batches = [order[start : start + size] for start in range(0, len(order), size)]

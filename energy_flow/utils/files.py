@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -15,7 +16,7 @@ LONGEST_PATH = 4000  # bytes; systems allow 4096 for a path with all that lies i
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     """Write a file beside `path`, bring it to the disk, and put it in its place in one move; a link stays a link."""
     path = path.resolve() if path.is_symlink() else path
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(_beside(path.name))
     try:
         write(temporary)
         sync_file(temporary)
@@ -33,7 +34,7 @@ def replace_files(folder: Path, writers: Mapping[str, Callable[[Path], object]])
         writers: what writes each file, by the file's name.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = {name: folder / f".{name}.{os.getpid()}.tmp" for name in writers}
+    temporary = {name: folder / _beside(name) for name in writers}
     try:
         for name, write in writers.items():
             write(temporary[name])
@@ -44,6 +45,11 @@ def replace_files(folder: Path, writers: Mapping[str, Callable[[Path], object]])
         for path in temporary.values():
             path.unlink(missing_ok=True)
     sync_folder(folder)
+
+
+def _beside(name: str) -> str:
+    """The name of a file while it is written: processes and threads do not get into each other's way."""
+    return f".{name}.{os.getpid()}-{threading.get_native_id()}.tmp"
 
 
 def sync_file(path: Path) -> None:
@@ -95,7 +101,7 @@ def require_writable(folder: Path, what: str, file: str = "") -> None:
         raise ValueError(f"{what} {folder}: {existing} cannot be written ({error.strerror}); give another") from error
     if len(os.fsencode(folder.absolute())) > LONGEST_PATH:
         raise ValueError(f"{what} {folder}: the path is longer than {LONGEST_PATH} bytes")
-    beside = f".{file}.{os.getpid()}.tmp" if file else ""  # the longest name that is written, before it is moved
+    beside = _beside(file) if file else ""  # the longest name that is written, before it is moved
     for name in (*folder.parts, beside):
         if len(os.fsencode(name)) > longest:
             raise ValueError(f"{what} {folder}: a name is longer than the {longest} bytes that the disk allows")
