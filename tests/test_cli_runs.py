@@ -436,3 +436,10 @@ def test_memory_that_is_used_up_is_one_line(capsys) -> None:
         main(["info", "--carrier-hidden-size", "1000000000"])
     assert stop.value.code == 1
     assert "out of memory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["analyze", "trace"])
+def test_a_file_in_the_place_of_a_run_is_named(tmp_path, capsys, command: str) -> None:
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(b"")
+    assert "m.safetensors is a file; give a run folder" in refused(f"{command} {path}", capsys)

@@ -558,6 +558,23 @@ def test_a_flood_is_drawn() -> None:
     assert TASKS["flood"].draw(row, torch.eye(2)[marks].flatten(), (3, 2)) == "S ≈ █\n· ! ·"
 
 
+def test_a_sudoku_is_drawn_with_its_answer() -> None:
+    solution = torch.tensor([[1, 2, 3, 4, 5, 6], [4, 5, 6, 1, 2, 3]]).repeat(3, 1).flatten()
+    clues = solution.clone()
+    clues[[0, 7, 35]] = 0
+    inputs, outputs = torch.eye(7)[clues].flatten(), torch.eye(6)[solution - 1].flatten()
+    lines = TASKS["sudoku-6"].draw(inputs, outputs, (6, 6)).splitlines()
+    assert lines[:4] == [
+        "┌───────┬───────┐   ┌───────┬───────┐",
+        "│ . 2 3 │ 4 5 6 │   │ 1 2 3 │ 4 5 6 │",
+        "│ 4 . 6 │ 1 2 3 │   │ 4 5 6 │ 1 2 3 │",
+        "├───────┼───────┤   ├───────┼───────┤",
+    ]
+    assert lines[-2:] == ["│ 4 5 6 │ 1 2 . │   │ 4 5 6 │ 1 2 3 │", "└───────┴───────┘   └───────┴───────┘"]
+    plain = TASKS["sudoku-6"].draw(inputs, outputs, (6, 6), True).splitlines()
+    assert plain[:2] == ["+-------+-------+   +-------+-------+", "| . 2 3 | 4 5 6 |   | 1 2 3 | 4 5 6 |"]
+
+
 @pytest.mark.parametrize(
     "sizes", [Sizes.one((3, 3)), Sizes(((3, 3), (2, 3)), ((3, 3),), ((3, 3),))], ids=["one", "two"]
 )

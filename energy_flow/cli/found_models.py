@@ -10,7 +10,13 @@ from ..training.model_folder import CONFIG
 
 
 def run_folder(run: Path) -> Path:
-    """The folder of a run, where that of its best or last weights may be given."""
+    """The folder of a run, where that of its best or last weights may be given.
+
+    Raises:
+        ValueError: it is a file.
+    """
+    if run.is_file():
+        raise ValueError(f"{run} is a file; give a run folder, a model folder such as RUN/best, or a model's name")
     return run.parent if run.name in {"best", "last"} else run
 
 

@@ -1,4 +1,4 @@
-"""Pictures of single rows for a terminal: mazes and floods, in box characters or in plain ASCII.
+"""Pictures of single rows for a terminal: mazes, floods and sudokus, in box characters or in plain ASCII.
 
 Shapes: `S` cells of a picture, numbered row by row.
 """
@@ -75,6 +75,42 @@ def flood_text(inputs: Tensor, marks: Tensor, face: Size, plain: bool = False) -
     kinds = inputs.view(-1, 3).argmax(1).tolist()
     drawn = [_flood_cell(kind, bool(mark), plain) for kind, mark in zip(kinds, marks.tolist(), strict=True)]
     return "\n".join(" ".join(drawn[row * columns : (row + 1) * columns]) for row in range(rows))
+
+
+def sudoku_text(clues: Tensor, answer: Tensor, box: Size, plain: bool = False) -> str:
+    """Draw a puzzle, a dot for a blank, and its answer to the right.
+
+    Args:
+        clues: (S,) digits of a square face, 0 is a blank.
+        answer: (S,) digits.
+        box: columns and rows of a box.
+        plain: `+---+` instead of box characters.
+
+    Returns:
+        a line for each row and for each line between boxes, without a line break at the end.
+    """
+    drawn = [_grid_lines(digits.tolist(), box, plain) for digits in (clues, answer)]
+    return "\n".join("   ".join(line) for line in zip(*drawn, strict=True))
+
+
+def _grid_lines(digits: list[int], box: Size, plain: bool) -> list[str]:
+    columns, rows = box
+    side = columns * rows
+    wall, dash = ("|", "-") if plain else ("│", "─")
+    segment = dash * (2 * columns + 1)
+
+    def between(left: str, middle: str, right: str) -> str:
+        ends = ("+", "+", "+") if plain else (left, middle, right)
+        return ends[0] + ends[1].join([segment] * (side // columns)) + ends[2]
+
+    lines = []
+    for row in range(side):
+        if row % rows == 0:
+            lines.append(between("├", "┼", "┤") if row else between("┌", "┬", "┐"))
+        cells = [str(digit or ".") for digit in digits[row * side : (row + 1) * side]]
+        parts = (" ".join(cells[start : start + columns]) for start in range(0, side, columns))
+        lines.append(wall + wall.join(f" {part} " for part in parts) + wall)
+    return [*lines, between("└", "┴", "┘")]
 
 
 def _walls(cells: list[list[int]], face: Size) -> tuple[list[list[bool]], list[list[bool]]]:

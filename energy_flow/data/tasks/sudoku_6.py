@@ -12,7 +12,9 @@ from functools import lru_cache, partial
 import torch
 from torch import Tensor
 
+from ..pairs import Size
 from .judging import CELL_CLASSES, class_of_cells, whole_rows
+from .pictures import sudoku_text
 from .task import MADE_HERE, Task
 
 DIGITS, CELLS, BOX_ROWS, BOX_COLUMNS = 6, 36, 2, 3
@@ -226,6 +228,12 @@ def empty_cells(inputs: Tensor, targets: Tensor) -> Tensor:
     return (class_of_cells(inputs, DIGITS + 1) == 0).sum(1)
 
 
+def draw_sudoku(inputs: Tensor, outputs: Tensor, face: Size, plain: bool = False) -> str:
+    """The picture of one puzzle, (E,), and the digits that the output (T,) chooses."""
+    clues, answer = class_of_cells(inputs.unsqueeze(0), DIGITS + 1)[0], class_of_cells(outputs.unsqueeze(0), DIGITS)[0]
+    return sudoku_text(clues, answer + 1, (BOX_COLUMNS, BOX_ROWS), plain)
+
+
 UNIT_COUNT = 3 * DIGITS
 UNITS = tuple(_units(cell) for cell in range(CELLS))
 
@@ -239,5 +247,6 @@ SUDOKU_6 = Task(
     licence=MADE_HERE,
     face=(DIGITS, DIGITS),
     extra_splits=(FEW,),
+    draw=draw_sudoku,
     difficulty=empty_cells,
 )
