@@ -116,15 +116,82 @@ def test_a_finished_set_is_not_embedded_twice_and_another_one_is_refused(tmp_pat
     job(source, tmp_path / "set", again).run()
     assert again.seen == 0
     write_jsonl(source, PAIRS[:10])
-    with pytest.raises(ValueError, match="holds another set: its source_fingerprint"):
+    with pytest.raises(ValueError, match=r"holds another set: its source has changed since: .*remove this one"):
         job(source, tmp_path / "set").run()
 
 
-def test_a_folder_of_something_else_is_refused(tmp_path) -> None:
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "notes.txt").write_text("keep")
-    with pytest.raises(ValueError, match="holds files that are no pair set"):
+@pytest.mark.parametrize("name", ["notes.txt", "inputs.npy", "unfinished/texts", ".own.tmp"])
+def test_a_folder_of_something_else_is_refused_and_kept(tmp_path, name: str) -> None:
+    (tmp_path / "mine" / name).parent.mkdir(parents=True)
+    (tmp_path / "mine" / name).write_text("keep")
+    with pytest.raises(ValueError, match=f"holds files that are no pair set, such as {Path(name).parts[0]};"):
         job(write_jsonl(tmp_path / "pairs.jsonl"), tmp_path / "mine").run()
+    assert (tmp_path / "mine" / name).read_text() == "keep"
+
+
+def test_a_set_is_not_written_over_its_own_source(tmp_path) -> None:
+    (tmp_path / "set").mkdir()
+    source, words = write_jsonl(tmp_path / "set" / "rows.jsonl"), tmp_path / "set" / "candidates.jsonl"
+    before = source.read_bytes()
+    for given, candidates in ((source, None), (tmp_path / "set", None), (write_jsonl(tmp_path / "p.jsonl"), words)):
+        words.write_text('{"text": "word0"}\n') if candidates else None
+        with pytest.raises(ValueError, match=r"set/(rows|candidates).jsonl lies in .*set, where .* file of this name"):
+            job(given, tmp_path / "set", candidates=candidates).run()
+    assert source.read_bytes() == before
+
+
+def test_candidates_that_are_no_file_and_a_folder_that_is_one_are_named(tmp_path) -> None:
+    source = write_jsonl(tmp_path / "pairs.jsonl")
+    for name, words in (("nope.txt", "no such file"), ("", "is a folder")):
+        with pytest.raises(ValueError, match=f"candidates .*: {words}; give a file"):
+            job(source, tmp_path / "set", candidates=tmp_path / name).run()
+    with pytest.raises(ValueError, match=r"folder of the set .*pairs.jsonl is a file; give a folder"):
+        job(source, source).run()
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "job.json"])
+@pytest.mark.parametrize("text", ["[]", "null", "{", "", "{}"])
+def test_broken_notes_of_a_set_are_named(tmp_path, name: str, text: str) -> None:
+    source, folder = write_jsonl(tmp_path / "pairs.jsonl"), tmp_path / "set"
+    folder.mkdir()
+    (folder / name).write_text(text)
+    words = (
+        rf"{name}: (not (a|the) |was written by)" if text != "{}" or name == "job.json" else "data embed did not make"
+    )
+    with pytest.raises(ValueError, match=words):
+        job(source, folder).run()
+    if name == "manifest.json":
+        with pytest.raises(ValueError, match=r"manifest.json: not a manifest of a pair set"):
+            load_data(str(folder))
+
+
+BREAKS = {
+    "a bad row": lambda source, candidates: source.write_text(source.read_text() + '{"input": "a"}\n'),
+    "a target that is missing": lambda source, candidates: candidates.write_text("word0\n"),
+}
+
+
+@pytest.mark.parametrize("name", BREAKS)
+def test_a_job_that_has_embedded_nothing_is_begun_anew(tmp_path, name: str) -> None:
+    source, candidates = write_jsonl(tmp_path / "pairs.jsonl", PAIRS[:100]), tmp_path / "candidates.txt"
+    whole = "".join(f"word{row}\n" for row in range(100))
+    candidates.write_text(whole)
+    BREAKS[name](source, candidates)
+    with pytest.raises(ValueError, match="no column 'target'|not among the candidates"):
+        job(source, tmp_path / "set", candidates=candidates).run()
+    write_jsonl(source, PAIRS[:100])
+    candidates.write_text(whole)
+    assert job(source, tmp_path / "set", candidates=candidates).run()["pairs"] == 100
+
+
+def test_a_job_that_has_embedded_some_says_what_has_changed(tmp_path) -> None:
+    source = write_jsonl(tmp_path / "pairs.jsonl")
+    with pytest.raises(KeyboardInterrupt):
+        job(source, tmp_path / "set", ToyEncoder(1024)).run()
+    write_jsonl(source, PAIRS[:10])
+    with pytest.raises(ValueError, match="its source has changed since: .*give another folder") as caught:
+        job(source, tmp_path / "set").run()
+    assert "encoder" not in str(caught.value)
 
 
 def test_inputs_and_targets_have_encoders_of_their_own(tmp_path) -> None:
@@ -428,21 +495,22 @@ def test_a_full_disk_is_said_in_words_and_the_job_goes_on(tmp_path, monkeypatch)
     assert checksums(tmp_path / "set") == checksums(tmp_path / "whole" / "set")
 
 
-def test_a_job_that_was_cut_while_reading_keeps_its_encoder(tmp_path, monkeypatch) -> None:
+def test_a_job_that_was_cut_while_reading_takes_any_encoder_and_later_its_own(tmp_path, monkeypatch) -> None:
     from energy_flow.data import first_pass
-
-    source = write_jsonl(tmp_path / "pairs.jsonl", PAIRS[:100])
-    monkeypatch.setattr(first_pass, "assign_splits", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
-        job(source, tmp_path / "set").run()
-    monkeypatch.undo()
 
     class Other(ToyEncoder):
         name = "other"
 
-    with pytest.raises(ValueError, match="holds another set: its input_encoder is 'toy', this one's 'other'"):
-        job(source, tmp_path / "set", Other()).run()
-    assert job(source, tmp_path / "set").run()["pairs"] == 100
+    source = write_jsonl(tmp_path / "pairs.jsonl")
+    monkeypatch.setattr(first_pass, "assign_splits", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        job(source, tmp_path / "set").run()
+    monkeypatch.undo()
+    with pytest.raises(KeyboardInterrupt):
+        job(source, tmp_path / "set", Other(1024)).run()
+    with pytest.raises(ValueError, match="holds another set: its input_encoder is 'other', this one's 'toy'"):
+        job(source, tmp_path / "set").run()
+    assert job(source, tmp_path / "set", Other()).run()["input_encoder"] == "other"
 
 
 def test_vectors_may_have_texts_beside_them(tmp_path) -> None:

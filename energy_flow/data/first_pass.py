@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..utils.files import replace_file
 from .files import Cell
+from .job_folder import WORK
 from .pair_folder import CANDIDATE_TEXTS, CANDIDATES, INPUTS, ROWS, SPLIT, TARGETS, read_keys
 from .splitting import KnownSplits, SplitKeys, assign_splits, leaks
 from .storing import GrowingMatrix, save_array
@@ -19,8 +20,6 @@ from .text_store import TextCollector
 
 if TYPE_CHECKING:
     from .embedding import EmbedJob
-
-WORK = "unfinished"  # the folder of what is not needed any more when a set is finished
 
 
 @dataclass

@@ -26,7 +26,27 @@ from .text_rows import PairRow
 
 INPUTS, TARGETS, SPLIT, ROWS, MANIFEST = "inputs.npy", "targets.npy", "split.npy", "rows.jsonl", "manifest.json"
 CANDIDATES, CANDIDATE_TEXTS = "candidates.npy", "candidates.jsonl"
+NEEDED = ("name", "sha256", "input_texts", "target_texts")  # in every manifest
 SPLIT_NAMES = ("train", "validation", "test")
+
+
+def read_json(path: Path, what: str) -> dict[str, Any]:
+    """The object that a JSON file of ours holds.
+
+    Args:
+        path: the file.
+        what: it is meant to be; for the message.
+
+    Raises:
+        ValueError: not JSON, or no object.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: not {what} ({error}); remove its folder, or give another one") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}: not {what} but {json.dumps(found)[:40]}; remove its folder, or give another one")
+    return found
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -38,12 +58,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     if not path.is_file():
         raise ValueError(f"{path}: no such file, so the set is not finished; run the command that makes it again")
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        checksums = dict(manifest["sha256"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: not a manifest of a pair set ({error!r}); build the set again") from error
-    for name, expected in checksums.items():
+    manifest = read_json(path, "a manifest of a pair set")
+    missing = [key for key in NEEDED if key not in manifest]
+    if missing or not isinstance(manifest["sha256"], dict):
+        lacks = (missing or ["sha256"])[0]
+        raise ValueError(f"{path}: not a manifest of a pair set, as {lacks} is missing; build the set again")
+    for name, expected in manifest["sha256"].items():
         if not (folder / name).is_file():
             raise ValueError(f"{folder / name}: no such file, though the manifest names it; build the set again")
         if sha256_of(folder / name) != expected:

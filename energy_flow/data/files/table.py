@@ -53,7 +53,7 @@ def read_table(
         ValueError: no such file, or not what its name says.
     """
     options = options or ReadOptions()
-    if _is_dataset(source):
+    if is_dataset(source):
         yield from read_dataset(source, columns, options, optional)
         return
     shards = shards_of(source)
@@ -84,7 +84,7 @@ def shards_of(source: Path) -> list[Path]:
 
 def fingerprint_of(source: Path, options: ReadOptions) -> str:
     """What tells this source from another: the checksum of the file, or of all shards, or what `datasets` says."""
-    if _is_dataset(source):
+    if is_dataset(source):
         return fingerprint_of_dataset(source, options)
     shards = shards_of(source)
     if not source.is_dir():
@@ -95,7 +95,7 @@ def fingerprint_of(source: Path, options: ReadOptions) -> str:
 
 def left_unread(source: Path, options: ReadOptions) -> list[str]:
     """What of a source is not read though it is there, in words."""
-    if not _is_dataset(source):
+    if not is_dataset(source):
         return []
     return [
         f"{source}: its split {name} is none of train, validation and test, so its rows are not read"
@@ -115,7 +115,7 @@ def _reader_of(path: Path, options: ReadOptions, lists_too: bool) -> Reader:
     raise ValueError(f"{path}: the suffix is {path.suffix!r}; give a {kinds} file{_hint(path)}")
 
 
-def _is_dataset(source: Path) -> bool:
+def is_dataset(source: Path) -> bool:
     """Whether `datasets` has it: a folder that it wrote, or what is no file and has the name of a set."""
     if source.is_dir():
         return any((source / name).is_file() for name in SAVED)
