@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..utils.files import replace_file, sha256_of
+from ..utils.files import replace_file, require_writable, sha256_of
 from .pairs import PairData, PairSet, Size, TextBank, pairs_of, parts_of
 from .splitting import SplitKeys
 from .stored_rows import IN_MEMORY, Rows, chunks, open_npy, select_rows
@@ -71,6 +71,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
+def require_new(folder: Path) -> None:
+    """Refuse, with a ValueError, a folder that holds something, or in which nothing can be written."""
+    require_writable(folder, "folder", MANIFEST)
+    if folder.exists() and any(folder.iterdir()):
+        raise ValueError(f"{folder} holds files already; give a new folder")
+
+
 def write_pair_folder(
     folder: Path, rows: int, blocks: Iterable[tuple[str, Tensor, Tensor]], description: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -88,7 +95,8 @@ def write_pair_folder(
     Raises:
         ValueError: the folder holds something, or the blocks are more or fewer rows than was said.
     """
-    _require_new(folder)
+    require_new(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     splits: list[np.ndarray] = []
     widths: dict[str, int] = {}
     with (folder / INPUTS).open("wb") as inputs_file, (folder / TARGETS).open("wb") as targets_file:
@@ -287,7 +295,8 @@ def _write_sizes(
     folder: Path, by_face: Mapping[Size, Mapping[str, PairSet]], description: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Write a folder for each size, and last the manifest that names them."""
-    _require_new(folder)
+    require_new(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     names = {face: f"{face[0]}x{face[1]}" for face in by_face}
     for face, splits in by_face.items():
         _write_size(folder / names[face], face, splits, {"name": description["name"]})
@@ -297,9 +306,3 @@ def _write_sizes(
     manifest |= {"sizes": list(names.values()), "sha256": checksums}
     write_json(folder / MANIFEST, manifest)
     return manifest
-
-
-def _require_new(folder: Path) -> None:
-    if folder.exists() and any(folder.iterdir()):
-        raise ValueError(f"{folder} holds files already; give a new folder")
-    folder.mkdir(parents=True, exist_ok=True)
