@@ -242,6 +242,12 @@ def test_candidates_are_the_bank_with_their_groups(toy_set) -> None:
         ),
         ("c.jsonl", '{"text": " "}\n', r"c.jsonl:1: text is empty; give a text"),
         ("c.jsonl", "{\n", r"c.jsonl:1: not JSON"),
+        ("c.txt", "\n", r"c.txt: holds no candidate; give at least one"),
+        (
+            "c.jsonl",
+            '{"text": "word0", "vector": [1, 2, 3]}\n',
+            r"c.jsonl: vectors of width 3, and the encoder toy gives the targets 5",
+        ),
         ("c.csv", "a\n", r"c.csv: no column 'text' in the header"),
         ("c.doc", "a\n", r"c.doc: the suffix is '.doc'"),
     ],

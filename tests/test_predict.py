@@ -241,6 +241,8 @@ def test_vectors_of_every_type_of_list_are_read(place) -> None:
             "--texts-file latin.txt",
             "latin.txt:2: the line is not UTF-8, or not what --encoding says, at letter 1; convert the file, or",
         ),
+        ("--examples 2", "wordnet-minilm: inputs has width 384, the model takes 6; give rows of its width"),
+        ("--examples 2 --data identity", "identity: inputs has width 64, the model takes 6"),
         ("--inputs i.npy --csls --decoder d", "--decoder writes texts"),
         (
             "--inputs i.npy --box 2x2x4 --output o.npy",

@@ -219,6 +219,7 @@ class Predict:
             if box is not None:
                 part = pairs_in_box(box, data, "test", max(1, self.examples), config)
             box = box or box_of(part.face, config)
+        require_width(f"{data.name}: inputs", part.inputs.shape[1], row_map, box)
         shown = part.spaced(self.examples) if self.examples else None
         outputs = row_map(shown.inputs[:], box) if shown is not None else torch.empty(0, row_map.widths[1])
         if self.output is not None:
