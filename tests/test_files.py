@@ -107,6 +107,7 @@ def test_options_that_cannot_be_are_refused(tmp_path) -> None:
     for options, words in (
         ({"delimiter": ";;"}, "delimiter = ';;'; give one letter"),
         ({"encoding": "utf-88"}, "encoding = 'utf-88' is unknown"),
+        ({"encoding": "base64"}, "encoding = 'base64' is unknown"),
         ({"column_names": ("a", "a")}, "column_names: a twice"),
     ):
         with pytest.raises(ValueError, match=words):
