@@ -478,6 +478,26 @@ def test_numbers_can_take_less_room(tmp_path, store: str) -> None:
     assert found.train.inputs.dtype == torch.float32
 
 
+@pytest.mark.parametrize(("store", "small"), [("float16", 1e-9), ("float16", 1e-7), ("int8", 1e-4)])
+def test_rows_that_a_type_would_lose_are_refused_and_what_is_embedded_is_kept(tmp_path, store: str, small) -> None:
+    vectors = np.random.default_rng(0).normal(size=(40, 4))
+    vectors[7] *= small
+    source = tmp_path / "pairs.jsonl"
+    lines = [{"input": f"definition {row}", "target": vector.tolist()} for row, vector in enumerate(vectors)]
+    source.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    rows, encoder = PairRows(source, "input", "target"), ToyEncoder()
+    with pytest.raises(ValueError, match=rf"targets.npy: row 7 \(from 0\) loses its direction as {store}, .*float32"):
+        EmbedJob(rows, tmp_path / "set", encoder, encoder, store=store).run()
+    again = ToyEncoder()
+    EmbedJob(rows, tmp_path / "set", again, again).run()
+    assert again.seen == 0
+    np.testing.assert_array_equal(np.load(tmp_path / "set" / "targets.npy"), vectors.astype(np.float32))
+    job(source, tmp_path / "whole" / "set").run()
+    assert checksums(tmp_path / "set") == checksums(tmp_path / "whole" / "set")
+    names = {path.name for path in (tmp_path / "set").iterdir()}
+    assert names == {*checksums(tmp_path / "set"), "manifest.json"}
+
+
 def test_a_full_disk_is_said_in_words_and_the_job_goes_on(tmp_path, monkeypatch) -> None:
     import errno
 

@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..utils.files import replace_file, require_writable, sha256_of, sync_file
-from .files import is_dataset, shards_of
+from .files import is_dataset, require_used, shards_of
 from .first_pass import FirstPass
 from .job_folder import (
     JOB,
@@ -34,7 +34,7 @@ from .job_folder import (
 from .pair_folder import CANDIDATE_TEXTS, CANDIDATES, MANIFEST, ROWS, SPLIT, read_json, read_manifest, write_json
 from .splitting import HELD_OUT, LEFT_OUT
 from .stored_rows import CHUNK
-from .storing import DTYPES, chunks_of, save_array, write_matrix
+from .storing import DTYPES, chunks_of, save_array, scales_of, write_matrix
 from .text_rows import PairRows
 from .text_store import CUT, UNKNOWN, UNSURE, EmbeddedTexts, Encoder, card_of, name_of
 
@@ -111,12 +111,14 @@ class EmbedJob:
         return manifest
 
     def _check_places(self) -> None:
-        """Refuse, with a ValueError, candidates that are no file, and a source that the set would write over."""
+        """Refuse, with a ValueError, sources that are no files, that the set would overwrite, or that options miss."""
         if self.candidates is not None and not self.candidates.is_file():
             what = "is a folder" if self.candidates.is_dir() else "no such file"
             raise ValueError(f"candidates {self.candidates}: {what}; give a file with a text a line, or a table")
         sources = [] if is_dataset(self.rows.source) else shards_of(self.rows.source)
-        require_apart(self.folder, sources if self.candidates is None else [*sources, self.candidates])
+        more = [] if self.candidates is None else [self.candidates]
+        require_apart(self.folder, [*sources, *more])
+        require_used(self.rows.options, [self.rows.source, *more])
 
     def _describe(self) -> dict[str, Any]:
         """What makes a job the same job, but for its encoders."""
@@ -157,7 +159,7 @@ class EmbedJob:
         require_writable(self.folder, "folder of the set", JOB)
         path = self.folder / JOB
         if path.is_file():
-            state = self._read_job(path)
+            state = self._stored_as_asked(self._read_job(path))
             if has_embedded(state):
                 self._require_same(state)
             if "stores" in state and not self._difference(state):
@@ -168,6 +170,16 @@ class EmbedJob:
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(path, state)
         return self._read(state)
+
+    def _stored_as_asked(self, state: dict[str, Any]) -> dict[str, Any]:
+        """The state with this job's store, for which nothing is embedded again while the source's vectors wait."""
+        matrices = state.get("matrices", {})
+        given = [name for name, side in matrices.items() if side["store"] is None]
+        if state.get("store") == self.store or not all((self.folder / WORK / name).is_file() for name in given):
+            return state
+        for name in matrices:
+            scales_of(self.folder / name).unlink(missing_ok=True)
+        return state | {"store": self.store}
 
     def _read_job(self, path: Path) -> dict[str, Any]:
         state = read_json(path, "the state of a job")

@@ -3,7 +3,7 @@
 from .cells import Cell, Column, vector_of
 from .options import ReadOptions
 from .rows import BadRowError, RawRow, value_in
-from .table import READERS, fingerprint_of, is_dataset, left_unread, read_table, shards_of
+from .table import READERS, fingerprint_of, is_dataset, left_unread, read_table, require_used, shards_of
 from .texts import normal_form, shown, text_of
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "left_unread",
     "normal_form",
     "read_table",
+    "require_used",
     "shards_of",
     "shown",
     "text_of",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ...utils.files import sha256_of
 from .arrow import read_parquet
-from .delimited import read_delimited
+from .delimited import DELIMITERS, read_delimited
 from .hub import SAVED, fingerprint_of_dataset, other_splits, read_dataset
 from .json_rows import read_json, read_json_lines, read_lines
 from .opening import format_of
@@ -28,6 +28,15 @@ READERS: dict[str, Reader] = {
 }
 DESCRIPTIONS = ("dataset_info.json", "dataset_infos.json")  # beside the files of a set from the hub
 TEXT_LISTS = (".txt", ".lst", "")  # of words or candidates, without columns; or tables whose delimiter is given
+USES = {  # of options that not every source has a use for: the kinds of source that have one, and what it is about
+    "delimiter": ({"delimited"}, "divides the cells of delimited files, such as .csv"),
+    "quoting": ({"delimited"}, "is about the cells of delimited files, such as .csv"),
+    "column_names": ({"delimited"}, "names the columns of delimited files, such as .csv"),
+    "encoding": ({"delimited", "text"}, "is about text files"),
+    "subset": ({"hub"}, "names a part of a set on the hub"),
+    "revision": ({"hub"}, "names a version of a set on the hub"),
+    "streaming": ({"hub"}, "is about a set on the hub"),
+}
 NO_TABLES = (".gz", ".zip", ".xlsx", ".xls", ".ods", ".npy", ".npz", ".safetensors", ".arrow", ".doc", ".docx", ".pdf")
 
 
@@ -80,6 +89,25 @@ def shards_of(source: Path) -> list[Path]:
     if len(kinds) > 1:
         raise ValueError(f"{source}: holds files of several kinds ({', '.join(kinds)}); give a folder of one kind")
     return sorted(found, key=lambda one: [(int(part), "") if part.isdigit() else (-1, part) for part in _parts(one)])
+
+
+def require_used(options: ReadOptions, sources: Sequence[Path]) -> None:
+    """Refuse, with a ValueError, an option of reading that none of the sources has a use for."""
+    kinds = {_kind_of(source, options) for source in sources}
+    for name, (users, what) in USES.items():
+        value = getattr(options, name)
+        if value != getattr(ReadOptions, name) and not kinds & users:
+            flag = f"--{name.replace('_', '-')}"
+            raise ValueError(f"{sources[0]}: {flag} {what}; leave it out")
+
+
+def _kind_of(source: Path, options: ReadOptions) -> str:
+    if is_dataset(source):
+        return "saved" if source.is_dir() else "hub"
+    kind = format_of(shards_of(source)[0])
+    if kind in DELIMITERS or (kind in TEXT_LISTS and options.delimiter):
+        return "delimited"
+    return "parquet" if kind == ".parquet" else "text"
 
 
 def fingerprint_of(source: Path, options: ReadOptions) -> str:
