@@ -120,7 +120,9 @@ def _require_no_list(text: str) -> None:
         raise ListError("several lists of numbers in one; give a vector: one list of numbers")
     if BEGUN.match(text):
         beginning = BEGINNING.match(text)
-        end = beginning.end() if beginning else 0
+        if beginning is None:
+            raise ListError(f"a list of numbers within something else ({text[:20]!r}...); write the list alone")
+        end = beginning.end()
         rest = repr(text[end : end + 20]) if end < len(text) else "the end"
         raise ListError(
             f"a list of numbers that does not end as one: behind {end} letters comes {rest} (a cell of Excel "
