@@ -37,9 +37,9 @@ def build_task(
     Raises:
         ValueError: as `make_task`, or the folder holds something or is a file.
     """
+    task = TASKS[name]
     require_new(folder)
     data = make_task(name, train_rows, test_rows, seed, sizes, options)
-    task = TASKS[name]
     card = {
         "name": name,
         "task": name,
