@@ -218,6 +218,10 @@ def test_info_shows_parameters_sites_memory_and_work(capsys) -> None:
         ("train --device cuda:77", "device = 'cuda:77'"),
         ("train --data nowhere", "data = 'nowhere'.*one of shipped, identity"),
         ("data build riddle folder", "'riddle'.*Expected one of .*'wordnet', 'identity'.*'digits'"),
+        ("data build digits taken", "taken is a file; give a folder"),
+        ("data build wordnet taken", "taken is a file; give a folder"),
+        ("data build maze folder --exclude-words taken", "--exclude-words taken is about wordnet, and maze is built"),
+        ("data build wordnet folder --rows 5", "--rows 5 is about a task, and wordnet is built; leave it out"),
         ("train --lattice-depth 1", "lattice_depth = 1; give at least 2"),
         ("train --lattice-depth deep", "--lattice-depth"),
         ("train --learning-rat 3", "Perhaps you meant"),
@@ -238,6 +242,7 @@ def test_info_shows_parameters_sites_memory_and_work(capsys) -> None:
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments: str, words: str, tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "taken").write_text("")
     with pytest.raises(SystemExit) as stop:
         main(arguments.split())
     error = capsys.readouterr().err

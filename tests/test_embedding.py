@@ -116,15 +116,82 @@ def test_a_finished_set_is_not_embedded_twice_and_another_one_is_refused(tmp_pat
     job(source, tmp_path / "set", again).run()
     assert again.seen == 0
     write_jsonl(source, PAIRS[:10])
-    with pytest.raises(ValueError, match="holds another set: its source_fingerprint"):
+    with pytest.raises(ValueError, match=r"holds another set: its source has changed since: .*remove this one"):
         job(source, tmp_path / "set").run()
 
 
-def test_a_folder_of_something_else_is_refused(tmp_path) -> None:
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "notes.txt").write_text("keep")
-    with pytest.raises(ValueError, match="holds files that are no pair set"):
+@pytest.mark.parametrize("name", ["notes.txt", "inputs.npy", "unfinished/texts", ".own.tmp"])
+def test_a_folder_of_something_else_is_refused_and_kept(tmp_path, name: str) -> None:
+    (tmp_path / "mine" / name).parent.mkdir(parents=True)
+    (tmp_path / "mine" / name).write_text("keep")
+    with pytest.raises(ValueError, match=f"holds files that are no pair set, such as {Path(name).parts[0]};"):
         job(write_jsonl(tmp_path / "pairs.jsonl"), tmp_path / "mine").run()
+    assert (tmp_path / "mine" / name).read_text() == "keep"
+
+
+def test_a_set_is_not_written_over_its_own_source(tmp_path) -> None:
+    (tmp_path / "set").mkdir()
+    source, words = write_jsonl(tmp_path / "set" / "rows.jsonl"), tmp_path / "set" / "candidates.jsonl"
+    before = source.read_bytes()
+    for given, candidates in ((source, None), (tmp_path / "set", None), (write_jsonl(tmp_path / "p.jsonl"), words)):
+        words.write_text('{"text": "word0"}\n') if candidates else None
+        with pytest.raises(ValueError, match=r"set/(rows|candidates).jsonl lies in .*set, where .* file of this name"):
+            job(given, tmp_path / "set", candidates=candidates).run()
+    assert source.read_bytes() == before
+
+
+def test_candidates_that_are_no_file_and_a_folder_that_is_one_are_named(tmp_path) -> None:
+    source = write_jsonl(tmp_path / "pairs.jsonl")
+    for name, words in (("nope.txt", "no such file"), ("", "is a folder")):
+        with pytest.raises(ValueError, match=f"candidates .*: {words}; give a file"):
+            job(source, tmp_path / "set", candidates=tmp_path / name).run()
+    with pytest.raises(ValueError, match=r"folder of the set .*pairs.jsonl is a file; give a folder"):
+        job(source, source).run()
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "job.json"])
+@pytest.mark.parametrize("text", ["[]", "null", "{", "", "{}"])
+def test_broken_notes_of_a_set_are_named(tmp_path, name: str, text: str) -> None:
+    source, folder = write_jsonl(tmp_path / "pairs.jsonl"), tmp_path / "set"
+    folder.mkdir()
+    (folder / name).write_text(text)
+    words = (
+        rf"{name}: (not (a|the) |was written by)" if text != "{}" or name == "job.json" else "data embed did not make"
+    )
+    with pytest.raises(ValueError, match=words):
+        job(source, folder).run()
+    if name == "manifest.json":
+        with pytest.raises(ValueError, match=r"manifest.json: not a manifest of a pair set"):
+            load_data(str(folder))
+
+
+BREAKS = {
+    "a bad row": lambda source, candidates: source.write_text(source.read_text() + '{"input": "a"}\n'),
+    "a target that is missing": lambda source, candidates: candidates.write_text("word0\n"),
+}
+
+
+@pytest.mark.parametrize("name", BREAKS)
+def test_a_job_that_has_embedded_nothing_is_begun_anew(tmp_path, name: str) -> None:
+    source, candidates = write_jsonl(tmp_path / "pairs.jsonl", PAIRS[:100]), tmp_path / "candidates.txt"
+    whole = "".join(f"word{row}\n" for row in range(100))
+    candidates.write_text(whole)
+    BREAKS[name](source, candidates)
+    with pytest.raises(ValueError, match="no column 'target'|not among the candidates"):
+        job(source, tmp_path / "set", candidates=candidates).run()
+    write_jsonl(source, PAIRS[:100])
+    candidates.write_text(whole)
+    assert job(source, tmp_path / "set", candidates=candidates).run()["pairs"] == 100
+
+
+def test_a_job_that_has_embedded_some_says_what_has_changed(tmp_path) -> None:
+    source = write_jsonl(tmp_path / "pairs.jsonl")
+    with pytest.raises(KeyboardInterrupt):
+        job(source, tmp_path / "set", ToyEncoder(1024)).run()
+    write_jsonl(source, PAIRS[:10])
+    with pytest.raises(ValueError, match="its source has changed since: .*give another folder") as caught:
+        job(source, tmp_path / "set").run()
+    assert "encoder" not in str(caught.value)
 
 
 def test_inputs_and_targets_have_encoders_of_their_own(tmp_path) -> None:
@@ -175,6 +242,12 @@ def test_candidates_are_the_bank_with_their_groups(toy_set) -> None:
         ),
         ("c.jsonl", '{"text": " "}\n', r"c.jsonl:1: text is empty; give a text"),
         ("c.jsonl", "{\n", r"c.jsonl:1: not JSON"),
+        ("c.txt", "\n", r"c.txt: holds no candidate; give at least one"),
+        (
+            "c.jsonl",
+            '{"text": "word0", "vector": [1, 2, 3]}\n',
+            r"c.jsonl: vectors of width 3, and the encoder toy gives the targets 5",
+        ),
         ("c.csv", "a\n", r"c.csv: no column 'text' in the header"),
         ("c.doc", "a\n", r"c.doc: the suffix is '.doc'"),
     ],
@@ -405,6 +478,26 @@ def test_numbers_can_take_less_room(tmp_path, store: str) -> None:
     assert found.train.inputs.dtype == torch.float32
 
 
+@pytest.mark.parametrize(("store", "small"), [("float16", 1e-9), ("float16", 1e-7), ("int8", 1e-4)])
+def test_rows_that_a_type_would_lose_are_refused_and_what_is_embedded_is_kept(tmp_path, store: str, small) -> None:
+    vectors = np.random.default_rng(0).normal(size=(40, 4))
+    vectors[7] *= small
+    source = tmp_path / "pairs.jsonl"
+    lines = [{"input": f"definition {row}", "target": vector.tolist()} for row, vector in enumerate(vectors)]
+    source.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    rows, encoder = PairRows(source, "input", "target"), ToyEncoder()
+    with pytest.raises(ValueError, match=rf"targets.npy: row 7 \(from 0\) loses its direction as {store}, .*float32"):
+        EmbedJob(rows, tmp_path / "set", encoder, encoder, store=store).run()
+    again = ToyEncoder()
+    EmbedJob(rows, tmp_path / "set", again, again).run()
+    assert again.seen == 0
+    np.testing.assert_array_equal(np.load(tmp_path / "set" / "targets.npy"), vectors.astype(np.float32))
+    job(source, tmp_path / "whole" / "set").run()
+    assert checksums(tmp_path / "set") == checksums(tmp_path / "whole" / "set")
+    names = {path.name for path in (tmp_path / "set").iterdir()}
+    assert names == {*checksums(tmp_path / "set"), "manifest.json"}
+
+
 def test_a_full_disk_is_said_in_words_and_the_job_goes_on(tmp_path, monkeypatch) -> None:
     import errno
 
@@ -428,21 +521,22 @@ def test_a_full_disk_is_said_in_words_and_the_job_goes_on(tmp_path, monkeypatch)
     assert checksums(tmp_path / "set") == checksums(tmp_path / "whole" / "set")
 
 
-def test_a_job_that_was_cut_while_reading_keeps_its_encoder(tmp_path, monkeypatch) -> None:
+def test_a_job_that_was_cut_while_reading_takes_any_encoder_and_later_its_own(tmp_path, monkeypatch) -> None:
     from energy_flow.data import first_pass
-
-    source = write_jsonl(tmp_path / "pairs.jsonl", PAIRS[:100])
-    monkeypatch.setattr(first_pass, "assign_splits", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
-        job(source, tmp_path / "set").run()
-    monkeypatch.undo()
 
     class Other(ToyEncoder):
         name = "other"
 
-    with pytest.raises(ValueError, match="holds another set: its input_encoder is 'toy', this one's 'other'"):
-        job(source, tmp_path / "set", Other()).run()
-    assert job(source, tmp_path / "set").run()["pairs"] == 100
+    source = write_jsonl(tmp_path / "pairs.jsonl")
+    monkeypatch.setattr(first_pass, "assign_splits", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        job(source, tmp_path / "set").run()
+    monkeypatch.undo()
+    with pytest.raises(KeyboardInterrupt):
+        job(source, tmp_path / "set", Other(1024)).run()
+    with pytest.raises(ValueError, match="holds another set: its input_encoder is 'other', this one's 'toy'"):
+        job(source, tmp_path / "set").run()
+    assert job(source, tmp_path / "set", Other()).run()["input_encoder"] == "other"
 
 
 def test_vectors_may_have_texts_beside_them(tmp_path) -> None:

@@ -87,12 +87,14 @@ def test_a_prompt_that_the_model_has_not_is_named(static, pairs, tmp_path, capsy
 def test_weights_that_were_swapped_are_refused(static, pairs, tmp_path, capsys) -> None:
     shutil.copytree(static / "a", tmp_path / "model")
     embed(pairs, tmp_path / "set", tmp_path / "model")
-    (tmp_path / "set" / "manifest.json").rename(tmp_path / "set" / "job.json")  # as if it had not ended
+    done = json.loads((tmp_path / "set" / "manifest.json").read_text())
+    (tmp_path / "set" / "manifest.json").rename(tmp_path / "manifest.json")  # as if it had not ended
+    (tmp_path / "set" / "job.json").write_text(json.dumps(done | {"stores": {"texts-input": {"done": 100}}}))
     shutil.rmtree(tmp_path / "model")
     shutil.copytree(static / "b", tmp_path / "model")
     line = refused(capsys, pairs, tmp_path / "set", tmp_path / "model")
     assert "holds another set: its input encoder's fingerprint is 'files" in line
-    (tmp_path / "set" / "job.json").rename(tmp_path / "set" / "manifest.json")
+    (tmp_path / "manifest.json").rename(tmp_path / "set" / "manifest.json")
     with pytest.raises(ValueError, match="its weights differ from those that embedded the set"):
         encoders_of(load_data(str(tmp_path / "set")))
     card = read_manifest(tmp_path / "set")["input_encoder_card"]

@@ -107,6 +107,7 @@ def test_options_that_cannot_be_are_refused(tmp_path) -> None:
     for options, words in (
         ({"delimiter": ";;"}, "delimiter = ';;'; give one letter"),
         ({"encoding": "utf-88"}, "encoding = 'utf-88' is unknown"),
+        ({"encoding": "base64"}, "encoding = 'base64' is unknown"),
         ({"column_names": ("a", "a")}, "column_names: a twice"),
     ):
         with pytest.raises(ValueError, match=words):
@@ -118,6 +119,30 @@ def test_options_that_cannot_be_are_refused(tmp_path) -> None:
         pairs_of(tmp_path / "p.csv", column_names=("input", "other"))
     with pytest.raises(ValueError, match=r"p.csv: not utf-16 behind line 0"):
         pairs_of(tmp_path / "p.csv", encoding="utf-16")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("p.jsonl", {"delimiter": ";"}, "--delimiter divides the cells of delimited files"),
+        ("p.jsonl", {"column_names": ("a", "b")}, "--column-names names the columns of delimited files"),
+        ("p.jsonl", {"quoting": "none"}, "--quoting is about the cells of delimited files"),
+        ("p.jsonl", {"subset": "small"}, "--subset names a part of a set on the hub"),
+        ("p.csv", {"streaming": True}, "--streaming is about a set on the hub"),
+        ("p.parquet", {"encoding": "cp1252"}, "--encoding is about text files"),
+    ],
+)
+def test_options_that_a_source_has_no_use_for_are_refused(tmp_path, name: str, options: dict, words: str) -> None:
+    (tmp_path / name).write_text("input,target\n")
+    with pytest.raises(ValueError, match=f"{name}: {words}.*; leave it out"):
+        job(tmp_path / name, tmp_path / "set", options=ReadOptions(**options)).run()
+
+
+def test_an_option_that_the_candidates_alone_have_a_use_for_is_taken(tmp_path) -> None:
+    (tmp_path / "p.jsonl").write_text(LINES)
+    (tmp_path / "c.csv").write_text("text;groups\n" + "".join(f"{word};a\n" for _, word in TEXTS))
+    options = ReadOptions(delimiter=";", encoding="cp1252")
+    assert job(tmp_path / "p.jsonl", tmp_path / "set", None, tmp_path / "c.csv", options=options).run()["pairs"] == 20
 
 
 def test_where_every_row_is_bad_the_reasons_are_said(tmp_path) -> None:

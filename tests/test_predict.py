@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import time
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -183,6 +184,9 @@ BAD = [
     ("l.jsonl", '{"input": [1]}\n'.encode("utf-16"), "l.jsonl: is encoded in UTF-16, not in UTF-8"),
     ("m.jsonl", b'{"input": [1' + b"0" * 400 + b"]}\n", "m.jsonl:1: input is a list, but not of finite numbers"),
     ("n.csv", b"input\n1;2\n", "n.csv:2: input is '1;2'; give a vector"),
+    ("zeros.npy", np.eye(6, dtype="f4")[[0, 1]] * [[1], [0]], "zeros.npy: row 1 is a vector of zeros"),
+    ("q.csv", b'input,k,k\n"[1,2,3,4,5,6]",a,b\n', "q.csv: the header has the column 'k' twice"),
+    ("r.csv", ",".join(f"d{n}" for n in range(400)).encode() + b"\n" + b"1," * 399 + b"1\n", r"d7 and 392 more;"),
     ("p.txt", b"1,2\n", r"p.txt: the suffix is '.txt'; give .npy, .safetensors, .jsonl"),
     ("o.npy.gz", b"", "o.npy.gz: the suffix is '.gz'"),
 ]
@@ -200,6 +204,7 @@ def test_bad_vectors_are_one_line_before_any_work(place, capsys, name: str, cont
     ("rows", "words"),
     [
         ([[1.0] * 6, None], r"row 1: input has no value \(null\)"),
+        ([[1.0] * 6, [0.0] * 6], "row 1: input is a vector of zeros"),
         ([[1.0] * 6, [1.0] * 5], "row 1: input has width 5, the rows before 6"),
         ([[1.0] * 6, [1.0] * 5 + [float("nan")]], "row 1: input holds NaN, null or infinity"),
         ([[1.0] * 6, [1.0] * 5 + [None]], "row 1: input holds NaN, null or infinity"),
@@ -214,12 +219,74 @@ def test_bad_parquet_rows_are_named(place, capsys, rows: list, words: str) -> No
     assert re.search(rf"i.parquet: ({words})", error), error
 
 
+def test_an_archive_of_arrays_is_no_matrix(place, capsys) -> None:
+    np.savez("a.npz", one=vectors(), two=vectors())
+    Path("a.npz").rename("i.npy")
+    error = refused("predict m.safetensors --inputs i.npy --output o.npy", capsys)
+    assert "i.npy: an .npz archive with one, two; write one of them with numpy.save" in error
+
+
+def test_two_columns_of_one_name_are_named(place, capsys) -> None:
+    pq.write_table(pa.table([pa.array([[1.0] * 6]), [1], [2]], names=["input", "k", "k"]), "i.parquet")
+    error = refused("predict m.safetensors --inputs i.parquet --output o.npy", capsys)
+    assert "i.parquet: has the column 'k' twice; give each column its own name" in error
+
+
+UNFIT = {
+    "a large number": (["1", str(2**70)], "parquet", "i.jsonl:4: does not fit into Parquet"),
+    "an empty object": (["{}"], "parquet", r"o.parquet: a column holds values .* Parquet does not have .*'n'.*\.jsonl"),
+    "several kinds": (["1", '"a"'], "parquet", r"o.parquet: a column holds values of several kinds"),
+    "a number that rounds": (["0.5"] * 8 + [str(2**62 + 1)] * 8, "parquet", "i.jsonl:18: does not fit into Parquet"),
+    "half a pair": (["1", r'"\ud800"'], "jsonl", r"i.jsonl:4: a column beside the vectors holds half .*\(.\\ud800"),
+    "half a pair within": ([r'[{"a": "\ud800"}]'], "parquet", "i.jsonl:2: a column beside the vectors holds half"),
+}
+
+
+@pytest.mark.parametrize("name", UNFIT)
+def test_columns_that_the_output_cannot_hold_are_named_before_any_work(place, capsys, monkeypatch, name: str) -> None:
+    values, suffix, words = UNFIT[name]
+    Path("i.jsonl").write_text("\n" + "\n\n".join(f'{{"input": [1,2,3,4,5,6], "n": {one}}}' for one in values))
+    monkeypatch.setattr(LinearMap, "__call__", lambda *_: pytest.fail("computed"))
+    error = refused(f"predict m.safetensors --inputs i.jsonl --output out/o.{suffix}", capsys)
+    assert re.search(words, error), error
+    assert not Path("out").exists()
+
+
+def test_numbers_that_are_not_finite_are_null_in_json(place) -> None:
+    Path("i.jsonl").write_text('{"input": [1,2,3,4,5,6], "n": NaN, "m": [1, {"k": Infinity}], "t": "NaN"}\n')
+    pq.write_table(pa.table({"input": [[1.0] * 6], "n": [float("nan")]}), "i.parquet")
+    for name, others in (("i.jsonl", {"m": [1, {"k": None}], "t": "NaN"}), ("i.parquet", {})):
+        run(f"predict m.safetensors --inputs {name} --output o.jsonl")
+        row = json.loads(Path("o.jsonl").read_text(), parse_constant=pytest.fail)
+        assert {key: row[key] for key in row if key != "output"} == {"n": None, **others}
+
+
+def test_a_home_folder_in_output_is_found(place, monkeypatch) -> None:
+    monkeypatch.setenv("HOME", str(place / "home"))
+    monkeypatch.setenv("USERPROFILE", str(place / "home"))
+    np.save("i.npy", vectors())
+    run("predict m.safetensors --inputs i.npy --output=~/o.npy")
+    assert (place / "home" / "o.npy").is_file() and not Path("~").exists()
+
+
+@pytest.mark.parametrize("text", ["", "   "])
+def test_an_empty_text_is_refused_as_in_a_file(place, toy_encoder, capsys, text: str) -> None:
+    with pytest.raises(SystemExit):
+        main(["predict", "m.safetensors", "some text", text])
+    assert "text 2 is empty; give a text" in capsys.readouterr().err
+
+
 def test_vectors_of_every_type_of_list_are_read(place) -> None:
     rows = [[1, 2, 3], [4, 5, 6]]
     for kind in (pa.list_(pa.int32()), pa.large_list(pa.float16()), pa.list_(pa.float64(), 3)):
         values = [[np.float16(one) for one in row] for row in rows] if "halffloat" in str(kind) else rows
         pq.write_table(pa.table({"v": pa.array(values, kind)}), "i.parquet")
         assert next(open_vectors(Path("i.parquet")).blocks(10)).tolist() == rows
+    decimals = pa.array([[Decimal(one) for one in row] for row in rows], pa.list_(pa.decimal128(9, 2)))
+    for column in (decimals, pa.FixedShapeTensorArray.from_numpy_ndarray(np.array(rows, dtype=np.float32))):
+        pq.write_table(pa.table({"v": column}), "i.parquet")
+        source = open_vectors(Path("i.parquet"))
+        assert [block.tolist() for block in source.blocks(1)] == [[row] for row in rows]
 
 
 @pytest.mark.parametrize(
@@ -236,11 +303,15 @@ def test_vectors_of_every_type_of_list_are_read(place) -> None:
         ("--texts-file nowhere.txt", "nowhere.txt: no such file"),
         ("--texts-file empty.txt", "empty.txt: holds no text"),
         ("--texts-file gap.txt", "gap.txt:2: the line is empty; give a text"),
+        ("--texts-file t.txt --encoding rot13", "encoding = 'rot13' is unknown"),
+        ("--inputs i.npy --encoding cp1252", "--encoding cp1252 is about a file of texts; give it with --texts-file"),
         ("--texts-file t.txt --encoding klingon", "encoding = 'klingon' is unknown"),
         (
             "--texts-file latin.txt",
             "latin.txt:2: the line is not UTF-8, or not what --encoding says, at letter 1; convert the file, or",
         ),
+        ("--examples 2", "wordnet-minilm: inputs has width 384, the model takes 6; give rows of its width"),
+        ("--examples 2 --data identity", "identity: inputs has width 64, the model takes 6"),
         ("--inputs i.npy --csls --decoder d", "--decoder writes texts"),
         (
             "--inputs i.npy --box 2x2x4 --output o.npy",

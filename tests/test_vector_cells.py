@@ -25,6 +25,19 @@ SPELLINGS = {
     "float32": repr(np.array(VECTOR, dtype=np.float32)),
     "a tensor": "tensor([ 5.0000e-01, -1.25, 3e-05, 2.0000e+00], device='cuda:0', dtype=torch.float16)",
     "tensors in a list": "[tensor(0.5), tensor(-1.25), tensor(3e-05), tensor(2.)]",
+    "a tensor with a gradient": "tensor([0.5, -1.25, 3e-05, 2.], grad_fn=<MulBackward0>)",
+    "an array with its shape": "array([0.5, -1.25, 3e-05, 2.], shape=(4,), dtype=float32)",
+    "JAX": "Array([0.5, -1.25, 3e-05, 2.], dtype=float32)",
+    "a matrix of one row": "[[0.5, -1.25, 3e-05, 2.0]]",
+    "a tensor of one row": "tensor([[0.5, -1.25, 3e-05, 2.]], grad_fn=<AddmmBackward0>)",
+    "an array of one row": repr(np.array([VECTOR])),
+    "numbers in quotes": "['0.5', '-1.25', '3e-05', '2']",
+    "decimals": "[Decimal('0.5'), Decimal('-1.25'), decimal.Decimal('0.00003'), Decimal('2')]",
+    "in quotes": '"[0.5, -1.25, 3e-05, 2]"',
+    "minus signs of a word processor": "[0.5, \u22121.25, 3e\u221205, 2]",
+    "decimal commas": "[0,5; -1,25; 3,0e-05; 2,0]",
+    "semicolons": "[0.5; -1.25; 3e-05; 2]",
+    "a comma at the end": "[0.5, -1.25, 3e-05, 2,]",
     "a tuple": str(tuple(VECTOR)),
     "pgvector": "[0.5,-1.25,3e-05,2]",
     "an array of Postgres": "{0.5,-1.25,3e-05,2}",
@@ -42,6 +55,51 @@ def test_a_cell_that_is_a_list_is_a_vector(tmp_path, name: str) -> None:
     assert pairs_of(path, list_cells="texts")[0][0] == SPELLINGS[name]
 
 
+EIGHT = [0.5, -1.25, 3e-05, 2.0, 0.125, 7.0, -0.5, 1.5]
+UNREAD = {
+    "a gap": ("[0.5,,-1.25]", "a list with a gap among its 2 numbers"),
+    "a gap at the beginning": ("[, 0.5, -1.25]", "a list with a gap among its 2 numbers"),
+    "a gap at the end": ("[0.5, -1.25,,]", "a list with a gap among its 2 numbers"),
+    "some decimal commas": ("[0,5; 1; -1,25]", "a list with ',' as well as other signs"),
+    "decimal commas and spaces": ("[0,5 -1,25]", "a list with ',' as well as other signs"),
+    "rows": ("[[0.5, -1.25, 3, 4], [5, 6, 7, 8]]", "several lists of numbers in one"),
+    "an array of rows": (repr(np.array([EIGHT, EIGHT])), "several lists of numbers in one"),
+    "bars": (str(EIGHT).replace(", ", "|"), r"a list of numbers that .*behind 4 letters comes '\|-1.25"),
+    "an object": (json.dumps({"id": 1, "embedding": EIGHT}), "a list of numbers within something else"),
+    "a quote that is open": ("'" + str(EIGHT), "a list of numbers within something else"),
+}
+
+
+@pytest.mark.parametrize("name", UNREAD)
+def test_lists_that_cannot_be_read_are_no_texts(tmp_path, name: str) -> None:
+    text, words = UNREAD[name]
+    path = tmp_path / "p.csv"
+    path.write_text(table_of([(text, "a"), (text, "b")]), newline="")
+    with pytest.raises(BadRowError, match=rf"p.csv:2: input is {words}.*--list-cells texts"):
+        pairs_of(path)
+    assert pairs_of(path, list_cells="texts")[1][0] == text
+
+
+def test_short_lists_that_cannot_be_read_stay_texts_among_texts(tmp_path) -> None:
+    path = tmp_path / "p.csv"
+    rows = [("one", "a"), ("two", "b"), ("[1,,2]", "c"), ("[1, 2; 3]", "d")]
+    path.write_text(table_of(rows), newline="")
+    assert pairs_of(path) == rows
+
+
+@pytest.mark.parametrize("cell", [[[0.5, -1.25]], ["0.5", "-1.25"], "[[0.5, -1.25]]", "['0.5', '-1.25']"])
+def test_lists_of_json_are_read_as_those_in_texts(tmp_path, cell) -> None:
+    path = tmp_path / "p.jsonl"
+    path.write_text(json.dumps({"input": cell, "target": "a"}))
+    assert pairs_of(path) == [((0.5, -1.25), "a")]
+
+
+def test_decimal_commas_without_brackets_are_a_vector_where_they_are_many() -> None:
+    found = list_in("; ".join(["0,5"] * 8))
+    assert found is not None and found.tolist() == [0.5] * 8
+    assert list_in("0,5; 1,5") is None
+
+
 def test_numbers_without_brackets_are_a_vector_where_they_are_many() -> None:
     assert list_in("0.1 -0.2 3 4 5 6 7 8e-3") is not None
     assert list_in("0.1 -0.2 3") is None
@@ -50,7 +108,9 @@ def test_numbers_without_brackets_are_a_vector_where_they_are_many() -> None:
 
 TEXTS_LIKE_LISTS = (
     "[1]", "[sic]", "(see page 3, 4)", "[1, 2", "null", "nan", "NA", "007", "1e5", "[]", "tensor", "a,b", "(2019)",
-    "[1, two]", "3.14", "-", "{}", "and", "1, 2", "array(1)", "[[1, 2], [3, 4]]",
+    "[1, two]", "3.14", "['a', 'b']", '["one"]', "'quoted'", "[1] [2] [3] [4] [5] [6] [7] [8] say so", "{a: 1}",
+    "(1) one, (2) two", "\u22125 degrees", "Decimal('1')", "[[see 1, 2]]", "[a|b]",
+    "-", "{}", "and", "1, 2", "array(1)", "[[1, 2], [3, 4]]",
 )  # fmt: skip
 
 
@@ -89,7 +149,7 @@ BAD_VECTORS = {
     "NaN": ("[1, NaN]", r"input is a list, but not of finite numbers \(number 1 is nan\)"),
     "null": ("[1, null]", r"input is a list, but not of finite numbers"),
     "true": ("[true, 1]", r"input is a list, but not of finite numbers"),
-    "texts": ('["1", "2"]', r"input is a list, but not of finite numbers"),
+    "texts": ('["1", "two"]', r"input is a list, but not of finite numbers"),
     "beyond float32": ("[1e39, 1]", r"input holds 1e\+39, too large for float32"),
     "zeros": ("[0, 0.0]", r"input is a vector of zeros"),
     "too small": ("[1e-60, 0.0]", r"input is a vector of zeros"),
@@ -129,6 +189,14 @@ def test_arrays_of_any_type_are_vectors() -> None:
 
 
 LONG = ("[" + "1234 " * 20_000 + "x", "[" + "1" * 99_999 + "x", "array([" + "1, " * 50_000, "[" + " " * 99_999)
+LONG += (
+    "[[" + "1, " * 50_000,
+    "'" * 99_999,
+    "{" + "a" * 99_999,
+    "[" + "'1'," * 30_000 + "x",
+    "[0,1" + "; 2,3" * 30_000,
+)
+LONG += ("array(" * 20_000, "[" + "tensor(1, a=b" * 9_000, "[" + "1;;" * 30_000 + "x", "[" + "[1]," * 20_000 + "x")
 
 
 @pytest.mark.parametrize("text", LONG)

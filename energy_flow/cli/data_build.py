@@ -13,6 +13,9 @@ from ..data.tasks import TASKS, build_task
 from ..data.wordnet import build_wordnet, read_words
 from .report import WORDNET, console
 
+TASK_OPTIONS = ("rows", "held_out_rows", "seed")
+WORDNET_OPTIONS = ("wordnet", "exclude_words", "exclude_synsets")
+
 
 def _buildable() -> Any:
     """The names to choose from: those of the tasks that are registered when the command is parsed."""
@@ -45,11 +48,20 @@ class Build:
 
     def __call__(self) -> None:
         """Build and print the card."""
+        self._check()
         if self.name != "wordnet":
             manifest = build_task(self.name, self.output, self.rows, self.held_out_rows, self.seed)
             console.print_json(data=manifest)
             return
-        if self.exclude_synsets and self.exclude_words is None:
-            raise ValueError("--exclude-synsets needs --exclude-words, the words whose synsets leave")
         words = read_words(self.exclude_words) if self.exclude_words else []
         console.print_json(data=build_wordnet(self.wordnet, self.output, words, self.exclude_synsets))
+
+    def _check(self) -> None:
+        """Refuse, with a ValueError, options that the set which is built has no use for."""
+        others, kind = (TASK_OPTIONS, "a task") if self.name == "wordnet" else (WORDNET_OPTIONS, "wordnet")
+        for option in others:
+            if (value := getattr(self, option)) != getattr(Build, option):
+                flag = f"--{option.replace('_', '-')}"
+                raise ValueError(f"{flag} {value} is about {kind}, and {self.name} is built; leave it out")
+        if self.exclude_synsets and self.exclude_words is None:
+            raise ValueError("--exclude-synsets needs --exclude-words, the words whose synsets leave")

@@ -58,6 +58,10 @@ class TextRows:
         for first in range(0, self.rows, size):
             yield [{TEXT: text} for text in self.texts[first : first + size]]
 
+    def place_of(self, row: int) -> str:
+        """The number of a text, from 1."""
+        return f"text {row + 1}"
+
 
 def read_texts(place: str, encoding: str = "utf-8") -> list[str]:
     """Texts of a file, one a line; `-` is the standard input.

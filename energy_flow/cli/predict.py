@@ -12,7 +12,8 @@ from torch import Tensor
 
 from ..config import Box
 from ..data import PairData, load_data, parts_of
-from ..data.files import ReadOptions
+from ..data.beside_vectors import check_beside
+from ..data.files import ReadOptions, text_of
 from ..data.vector_files import VectorSource, check_output, open_vectors
 from ..data.vector_output import UnfinishedRows, finish, note_of
 from ..data.vector_tables import OUTPUT
@@ -76,6 +77,10 @@ class Predict:
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps"""
 
+    def __post_init__(self) -> None:
+        if self.output is not None and self.output.parts[:1] == ("~",):  # as no shell expands it behind --output=
+            object.__setattr__(self, "output", self.output.expanduser())
+
     def __call__(self) -> None:
         """Write the outputs where that is asked for, and print what they are decoded to."""
         self._check()
@@ -113,7 +118,11 @@ class Predict:
         for name, value in (("--key", self.key), ("--input-column", self.input_column)):
             if value is not None and self.inputs is None:
                 raise ValueError(f"{name} {value} is about a file of vectors; give it with --inputs")
+        if self.encoding != Predict.encoding and self.texts_file is None:
+            raise ValueError(f"--encoding {self.encoding} is about a file of texts; give it with --texts-file")
         ReadOptions(encoding=self.encoding)
+        for number, text in enumerate(self.texts, start=1):
+            text_of(text, f"text {number}")
         if self.examples < 0:
             raise ValueError(f"--examples {self.examples}; give 0 or more")
         if self.top is not None and self.top < 1:
@@ -185,6 +194,7 @@ class Predict:
     ) -> None:
         decoded: list[str] = []
         bad = 0
+        schema = check_beside(given, output, row_map.block)
         with UnfinishedRows(output, given.rows, row_map.widths[1], self._made_of(row_map, given)) as unfinished:
             if unfinished.done:
                 console.print(f"{output}: goes on at row {unfinished.done} of {given.rows}")
@@ -197,7 +207,7 @@ class Predict:
                 outputs = stored[first : first + row_map.block]
                 bad += int((~has_direction(outputs)).sum())
                 decoded += [] if decoding is None else decoding(outputs)
-            finish(unfinished, lambda: given.beside(row_map.block), self.output_column)
+            finish(unfinished, lambda: given.beside(row_map.block), self.output_column, schema)
         console.print(f"wrote {output}")
         if bad:
             console.print(f"{bad} of {given.rows} outputs {HIT_NOTHING}")
@@ -219,6 +229,7 @@ class Predict:
             if box is not None:
                 part = pairs_in_box(box, data, "test", max(1, self.examples), config)
             box = box or box_of(part.face, config)
+        require_width(f"{data.name}: inputs", part.inputs.shape[1], row_map, box)
         shown = part.spaced(self.examples) if self.examples else None
         outputs = row_map(shown.inputs[:], box) if shown is not None else torch.empty(0, row_map.widths[1])
         if self.output is not None:

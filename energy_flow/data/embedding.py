@@ -8,7 +8,6 @@ the same bits as one that was not. Last the matrices are put together.
 from __future__ import annotations
 
 import errno
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -19,26 +18,26 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..utils.files import replace_file, sha256_of, sync_file
-from .first_pass import WORK, FirstPass
-from .pair_folder import (
-    CANDIDATE_TEXTS,
-    CANDIDATES,
-    INPUTS,
-    MANIFEST,
-    ROWS,
-    SPLIT,
-    TARGETS,
-    read_manifest,
-    write_json,
+from ..utils.files import replace_file, require_writable, sha256_of, sync_file
+from .files import is_dataset, require_used, shards_of
+from .first_pass import FirstPass
+from .job_folder import (
+    JOB,
+    WORK,
+    difference,
+    has_embedded,
+    require_apart,
+    require_free,
+    same_weights,
+    temporary_files,
 )
+from .pair_folder import CANDIDATE_TEXTS, CANDIDATES, MANIFEST, ROWS, SPLIT, read_json, read_manifest, write_json
 from .splitting import HELD_OUT, LEFT_OUT
 from .stored_rows import CHUNK
-from .storing import DTYPES, chunks_of, save_array, write_matrix
+from .storing import DTYPES, chunks_of, save_array, scales_of, write_matrix
 from .text_rows import PairRows
 from .text_store import CUT, UNKNOWN, UNSURE, EmbeddedTexts, Encoder, card_of, name_of
 
-JOB = "job.json"
 NAMED = 10  # texts that an encoder knows nothing of, in the manifest
 FORMAT = 2  # of a job: 1 embedded every row of a column by itself
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -82,7 +81,7 @@ class EmbedJob:
 
         Raises:
             ValueError: a bad row, a target that is no candidate, an encoder that is missing or another than before, the
-                folder holds something else, or the disk is full; what is done stays done.
+                folder holds something else or the source itself, or the disk is full; what is done stays done.
         """
         try:
             return self._run()
@@ -95,8 +94,12 @@ class EmbedJob:
             ) from error
 
     def _run(self) -> dict[str, Any]:
+        self._check_places()
         if (self.folder / MANIFEST).is_file():
-            self._require_same(json.loads((self.folder / MANIFEST).read_text(encoding="utf-8")))
+            found = read_json(self.folder / MANIFEST, "a manifest of a pair set")
+            if "columns" not in found:
+                raise ValueError(f"{self.folder} holds a set that data embed did not make; give another folder")
+            self._require_same(found)
             return read_manifest(self.folder)
         state = self._open()
         for key, store in state["stores"].items():
@@ -106,6 +109,16 @@ class EmbedJob:
         (self.folder / JOB).unlink()
         shutil.rmtree(self.folder / WORK)
         return manifest
+
+    def _check_places(self) -> None:
+        """Refuse, with a ValueError, sources that are no files, that the set would overwrite, or that options miss."""
+        if self.candidates is not None and not self.candidates.is_file():
+            what = "is a folder" if self.candidates.is_dir() else "no such file"
+            raise ValueError(f"candidates {self.candidates}: {what}; give a file with a text a line, or a table")
+        sources = [] if is_dataset(self.rows.source) else shards_of(self.rows.source)
+        more = [] if self.candidates is None else [self.candidates]
+        require_apart(self.folder, [*sources, *more])
+        require_used(self.rows.options, [self.rows.source, *more])
 
     def _describe(self) -> dict[str, Any]:
         """What makes a job the same job, but for its encoders."""
@@ -126,42 +139,58 @@ class EmbedJob:
             found["splits_from"] = read_manifest(self.splits_from)["sha256"][SPLIT]
         return found
 
-    def _require_same(self, found: dict[str, Any]) -> None:
+    def _difference(self, found: dict[str, Any]) -> str:
+        """In what a set or a job differs from this one, in words; empty where it does not."""
         wanted = self._describe()
         for side, encoder in (("input", self.input_encoder), ("target", self.target_encoder)):
             if found.get(f"{side}_embedded", found.get(f"{side}_texts")):
-                wanted |= _same_weights(side, encoder, found)
-        if found.get("format") == 1:  # of a set that is finished, by an earlier version
-            wanted = {key: value for key, value in wanted.items() if key in found and key != "format"}
-        for key, value in wanted.items():
-            if found.get(key) != value:
-                name, is_there, is_asked = _difference(key, found.get(key), value)
-                weights = "the encoder of then, or " if name.endswith("fingerprint") else ""
-                raise ValueError(
-                    f"{self.folder} holds another set: its {name} is {is_there!r}, this one's {is_asked!r}; "
-                    f"give {weights}another folder"
-                )
+                wanted |= same_weights(side, encoder, found)
+        return difference(found, wanted)
+
+    def _require_same(self, found: dict[str, Any]) -> None:
+        if differs := self._difference(found):
+            raise ValueError(f"{self.folder} holds another set: {differs}")
 
     def _open(self) -> dict[str, Any]:
-        """The state of an interrupted job; or a new one, its source read."""
+        """The state of an interrupted job; or a new one, its source read.
+
+        A job that has embedded nothing yet is begun anew where it is another one, as after a mended source.
+        """
+        require_writable(self.folder, "folder of the set", JOB)
         path = self.folder / JOB
         if path.is_file():
-            state = json.loads(path.read_text(encoding="utf-8"))
-            if state.get("format") != FORMAT:
-                raise ValueError(f"{self.folder} was begun by an earlier version; remove it and run the command again")
-            self._require_same(state)
-            return state if "stores" in state else self._read(state)
-        if self.folder.exists() and any(one for one in self.folder.iterdir() if not _is_leftover(one)):
-            raise ValueError(f"{self.folder} holds files that are no pair set; give another folder")
+            state = self._stored_as_asked(self._read_job(path))
+            if has_embedded(state):
+                self._require_same(state)
+            if "stores" in state and not self._difference(state):
+                return state
+        else:
+            require_free(self.folder)
         state = self._describe() | self._encoders()
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(path, state)
         return self._read(state)
 
+    def _stored_as_asked(self, state: dict[str, Any]) -> dict[str, Any]:
+        """The state with this job's store, for which nothing is embedded again while the source's vectors wait."""
+        matrices = state.get("matrices", {})
+        given = [name for name, side in matrices.items() if side["store"] is None]
+        if state.get("store") == self.store or not all((self.folder / WORK / name).is_file() for name in given):
+            return state
+        for name in matrices:
+            scales_of(self.folder / name).unlink(missing_ok=True)
+        return state | {"store": self.store}
+
+    def _read_job(self, path: Path) -> dict[str, Any]:
+        state = read_json(path, "the state of a job")
+        if state.get("format") != FORMAT:
+            raise ValueError(f"{path}: was written by an earlier version, or is no job; give another folder")
+        return state
+
     def _read(self, state: dict[str, Any]) -> dict[str, Any]:
         """The same state with what was read, from the beginning."""
         shutil.rmtree(self.folder / WORK, ignore_errors=True)
-        for left in self.folder.glob(".*.tmp"):
+        for left in temporary_files(self.folder):
             left.unlink()
         (self.folder / WORK).mkdir()
         cards = {side: state.get(f"{side}_encoder_card") for side in ("input", "target")}
@@ -266,28 +295,3 @@ class EmbedJob:
                 self.folder / CANDIDATE_TEXTS,
                 lambda path: path.write_text(kept, encoding="utf-8", newline="\n"),
             )
-
-
-def _same_weights(side: str, encoder: Encoder, found: dict[str, Any]) -> dict[str, Any]:
-    """Name and card that a set is asked to have; where its model was moved, the same weights in the old place."""
-    name, card = f"{side}_encoder", f"{side}_encoder_card"
-    if card not in found:  # of an earlier version, which kept the name as it was given
-        same = Path(str(found.get(name))).name == Path(name_of(encoder)).name
-        return {name: found.get(name) if same else name_of(encoder)}
-    wanted = card_of(encoder)
-    if wanted.get("fingerprint") and wanted["fingerprint"] == found[card].get("fingerprint"):
-        return {name: found[name], card: wanted | {"model": found[card]["model"]}}
-    return {name: name_of(encoder), card: wanted}
-
-
-def _difference(key: str, is_there: Any, is_asked: Any) -> tuple[str, Any, Any]:
-    """What differs, and how: of an encoder's card the first entry alone; its weights come before its name."""
-    if not isinstance(is_there, dict) or not isinstance(is_asked, dict):
-        return key, is_there, is_asked
-    differing = [one for one in is_there | is_asked if is_there.get(one) != is_asked.get(one)]
-    first = "fingerprint" if "fingerprint" in differing else differing[0]
-    return f"{key.removesuffix('_card').replace('_', ' ')}'s {first}", is_there.get(first), is_asked.get(first)
-
-
-def _is_leftover(path: Path) -> bool:
-    return path.name in (ROWS, SPLIT, INPUTS, TARGETS, CANDIDATE_TEXTS, CANDIDATES, WORK) or path.name.endswith(".tmp")

@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from ..utils.files import replace_file
 from .files import Cell
+from .job_folder import WORK
 from .pair_folder import CANDIDATE_TEXTS, CANDIDATES, INPUTS, ROWS, SPLIT, TARGETS, read_keys
 from .splitting import KnownSplits, SplitKeys, assign_splits, leaks
 from .storing import GrowingMatrix, save_array
 from .text_rows import Candidate, PairRow, read_candidates
-from .text_store import TextCollector
+from .text_store import TextCollector, embedded, name_of
 
 if TYPE_CHECKING:
     from .embedding import EmbedJob
-
-WORK = "unfinished"  # the folder of what is not needed any more when a set is finished
 
 
 @dataclass
@@ -106,8 +105,23 @@ class FirstPass:
                 number = self.texts[self.stores["target"]].add(one.text, str(job.candidates))
                 self.numbers.setdefault(CANDIDATES, array("q")).append(number)
             found.append(one._replace(vector=None))
+        if not found:
+            raise ValueError(f"{job.candidates}: holds no candidate; give at least one text, or leave --candidates out")
+        self._require_width_of_targets(found[0].text)
         replace_file(job.folder / CANDIDATE_TEXTS, lambda path: _write_candidates(path, found))
         return found
+
+    def _require_width_of_targets(self, text: str) -> None:
+        """Refuse, with a ValueError, candidates with vectors of another width than the encoder of the targets gives."""
+        width, store = self.vectors[CANDIDATES].width, self.stores.get("target")
+        if not width or store is None:
+            return
+        made = embedded(self.job.target_encoder, [text], [str(self.job.candidates)]).shape[1]
+        if made != width:
+            raise ValueError(
+                f"{self.job.candidates}: vectors of width {width}, and the encoder {name_of(self.job.target_encoder)} "
+                f"gives the targets {made}; give vectors of that encoder, or texts alone"
+            )
 
     def _read_rows(self, path: Path, known: set[str] | None) -> None:
         rows = self.job.rows

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..utils.files import replace_file, sha256_of
+from ..utils.files import replace_file, require_writable, sha256_of
 from .pairs import PairData, PairSet, Size, TextBank, pairs_of, parts_of
 from .splitting import SplitKeys
 from .stored_rows import IN_MEMORY, Rows, chunks, open_npy, select_rows
@@ -26,7 +26,27 @@ from .text_rows import PairRow
 
 INPUTS, TARGETS, SPLIT, ROWS, MANIFEST = "inputs.npy", "targets.npy", "split.npy", "rows.jsonl", "manifest.json"
 CANDIDATES, CANDIDATE_TEXTS = "candidates.npy", "candidates.jsonl"
+NEEDED = ("name", "sha256", "input_texts", "target_texts")  # in every manifest
 SPLIT_NAMES = ("train", "validation", "test")
+
+
+def read_json(path: Path, what: str) -> dict[str, Any]:
+    """The object that a JSON file of ours holds.
+
+    Args:
+        path: the file.
+        what: it is meant to be; for the message.
+
+    Raises:
+        ValueError: not JSON, or no object.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: not {what} ({error}); remove its folder, or give another one") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}: not {what} but {json.dumps(found)[:40]}; remove its folder, or give another one")
+    return found
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -38,17 +58,24 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     if not path.is_file():
         raise ValueError(f"{path}: no such file, so the set is not finished; run the command that makes it again")
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        checksums = dict(manifest["sha256"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: not a manifest of a pair set ({error!r}); build the set again") from error
-    for name, expected in checksums.items():
+    manifest = read_json(path, "a manifest of a pair set")
+    missing = [key for key in NEEDED if key not in manifest]
+    if missing or not isinstance(manifest["sha256"], dict):
+        lacks = (missing or ["sha256"])[0]
+        raise ValueError(f"{path}: not a manifest of a pair set, as {lacks} is missing; build the set again")
+    for name, expected in manifest["sha256"].items():
         if not (folder / name).is_file():
             raise ValueError(f"{folder / name}: no such file, though the manifest names it; build the set again")
         if sha256_of(folder / name) != expected:
             raise ValueError(f"{folder / name}: the checksum differs from the manifest's; build the set again")
     return manifest
+
+
+def require_new(folder: Path) -> None:
+    """Refuse, with a ValueError, a folder that holds something, or in which nothing can be written."""
+    require_writable(folder, "folder", MANIFEST)
+    if folder.exists() and any(folder.iterdir()):
+        raise ValueError(f"{folder} holds files already; give a new folder")
 
 
 def write_pair_folder(
@@ -68,7 +95,8 @@ def write_pair_folder(
     Raises:
         ValueError: the folder holds something, or the blocks are more or fewer rows than was said.
     """
-    _require_new(folder)
+    require_new(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     splits: list[np.ndarray] = []
     widths: dict[str, int] = {}
     with (folder / INPUTS).open("wb") as inputs_file, (folder / TARGETS).open("wb") as targets_file:
@@ -267,7 +295,8 @@ def _write_sizes(
     folder: Path, by_face: Mapping[Size, Mapping[str, PairSet]], description: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Write a folder for each size, and last the manifest that names them."""
-    _require_new(folder)
+    require_new(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     names = {face: f"{face[0]}x{face[1]}" for face in by_face}
     for face, splits in by_face.items():
         _write_size(folder / names[face], face, splits, {"name": description["name"]})
@@ -277,9 +306,3 @@ def _write_sizes(
     manifest |= {"sizes": list(names.values()), "sha256": checksums}
     write_json(folder / MANIFEST, manifest)
     return manifest
-
-
-def _require_new(folder: Path) -> None:
-    if folder.exists() and any(folder.iterdir()):
-        raise ValueError(f"{folder} holds files already; give a new folder")
-    folder.mkdir(parents=True, exist_ok=True)

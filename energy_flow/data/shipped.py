@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..utils.files import sha256_of
+from .pair_folder import require_new
 from .pairs import PairData, PairSet, TextBank
 from .wordnet import Sense, read_senses
 
@@ -83,8 +84,7 @@ def build_shipped(
     Returns:
         the card, which is also written to `card.json`.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise ValueError(f"{folder} holds files already; give a new folder")
+    require_new(folder)
     senses = choose_senses(read_senses(wordnet), count, seed)
     words = sorted({sense.word for sense in senses})
     index = {word: position for position, word in enumerate(words)}

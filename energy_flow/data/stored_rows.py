@@ -152,16 +152,30 @@ def select_rows(rows: Rows, index: Tensor) -> Rows:
     return rows.subset(index) if isinstance(rows, StoredRows) else rows.index_select(0, index)
 
 
+def map_npy(path: Path) -> np.memmap:
+    """The array of an `.npy` file, mapped.
+
+    Raises:
+        ValueError: not such a file; an archive of several arrays, as `numpy.savez` writes, is none.
+    """
+    try:
+        found = np.load(path, mmap_mode="r")
+    except (ValueError, EOFError, OSError) as error:
+        raise ValueError(f"{path}: not an .npy file of numbers ({error}); write it with numpy.save") from error
+    if isinstance(found, np.memmap):
+        return found
+    with found:
+        names = ", ".join(found.files)
+    raise ValueError(f"{path}: an .npz archive with {names}; write one of them with numpy.save")
+
+
 def open_npy(path: Path, in_memory: int = IN_MEMORY) -> Rows:
     """The rows of an `.npy` matrix: a tensor while they take at most `in_memory` bytes as float32.
 
     Raises:
         ValueError: not a matrix of floating numbers in C order.
     """
-    try:
-        matrix = np.load(path, mmap_mode="r")
-    except (ValueError, EOFError, OSError) as error:
-        raise ValueError(f"{path}: not an .npy file ({error}); write it with numpy.save") from error
+    matrix = map_npy(path)
     dtypes = {np.dtype("<f8"): torch.float64, np.dtype("<f4"): torch.float32, np.dtype("<f2"): torch.float16}
     scales = None
     if matrix.dtype == np.int8 and matrix.ndim == 2 and scales_of(path).is_file():

@@ -11,6 +11,7 @@ import numpy as np
 from ..utils.files import replace_file
 
 DTYPES = {"float32": "<f4", "float16": "<f2", "int8": "|i1"}
+MOST_LOST = {"float16": 0.1, "int8": 0.5}  # of a row's length, where its numbers are small beside what a type holds
 Chunks = Callable[[], Iterator[np.ndarray]]
 
 
@@ -82,7 +83,7 @@ def write_matrix(path: Path, chunks: Chunks, rows: int, width: int, store: str) 
         the names of the files: the matrix, and the scales of its columns where it is int8.
 
     Raises:
-        ValueError: a number is too large for float16.
+        ValueError: a number is too large for float16, or a row's numbers are so small that its direction is lost.
     """
     scales = np.ones(width, dtype=np.float32)
     if store == "int8":
@@ -95,8 +96,13 @@ def write_matrix(path: Path, chunks: Chunks, rows: int, width: int, store: str) 
     def write(new: Path) -> None:
         with new.open("wb") as file:
             write_npy_header(file, rows, width, DTYPES[store])
+            first = 0
             for chunk in chunks():
-                file.write(np.ascontiguousarray(_stored(chunk, scales, store, path)).data)
+                stored = _stored(chunk, scales, store, path)
+                if store in MOST_LOST:
+                    _require_kept(path, first, chunk, stored * scales, store)
+                file.write(np.ascontiguousarray(stored).data)
+                first += len(chunk)
 
     replace_file(path, write)
     return [path.name, scales_of(path).name] if store == "int8" else [path.name]
@@ -110,6 +116,20 @@ def _stored(chunk: np.ndarray, scales: np.ndarray, store: str, path: Path) -> np
     if not np.isfinite(found).all():
         raise ValueError(f"{path}: a number is too large for {store}; store float32")
     return found
+
+
+def _require_kept(path: Path, first: int, rows: np.ndarray, kept: np.ndarray, store: str) -> None:
+    """Refuse, with a ValueError, rows (n, width) of which too much is lost; `first` is the number of the first one."""
+    largest = np.abs(rows).max(axis=1, keepdims=True)
+    unit = np.where(largest > 0, largest, 1)  # squares of small numbers would be zero
+    lost = np.linalg.norm((kept - rows) / unit, axis=1)
+    too_much = lost > MOST_LOST[store] * np.linalg.norm(rows / unit, axis=1)
+    if too_much.any():
+        row = int(too_much.argmax())
+        raise ValueError(
+            f"{path}: row {first + row} (from 0) loses its direction as {store}, as its largest number is "
+            f"{float(largest[row, 0]):g}; run the command again with --store float32, or scale the vectors"
+        )
 
 
 def save_array(path: Path, array: np.ndarray) -> None:

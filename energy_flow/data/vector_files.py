@@ -16,8 +16,8 @@ from torch import Tensor
 
 from .files import READERS
 from .files.opening import format_of
-from .stored_rows import DTYPES, StoredRows, open_safetensors
-from .vector_tables import ParquetVectors, Table, TableVectors
+from .stored_rows import DTYPES, StoredRows, map_npy, open_safetensors
+from .vector_tables import ZEROS, ParquetVectors, Table, TableVectors
 
 INPUTS, OUTPUTS = "inputs", "outputs"  # the matrix that is read from a `.safetensors` file, and the one that is written
 MATRICES, TABLES = (".npy", ".safetensors"), (".jsonl", ".ndjson", ".parquet")  # that are written
@@ -56,6 +56,10 @@ class VectorSource(Protocol):
         """The other columns of all rows, `size` at a time; empty dictionaries where there are none."""
         ...
 
+    def place_of(self, row: int) -> str:
+        """Where a row stands, for messages."""
+        ...
+
 
 class Matrix:
     """The rows of an `.npy` or `.safetensors` file.
@@ -81,6 +85,10 @@ class Matrix:
         """Nothing stands beside a matrix."""
         for first in range(0, self.rows, size):
             yield [{} for _ in range(min(size, self.rows - first))]
+
+    def place_of(self, row: int) -> str:
+        """The file, and the row from 0."""
+        return f"{self.path}: row {row}"
 
 
 def check_output(path: Path) -> None:
@@ -124,10 +132,7 @@ def open_vectors(path: Path, key: str | None = None, column: str | None = None) 
 
 
 def _open_npy(path: Path) -> StoredRows | np.ndarray:
-    try:
-        matrix = np.load(path, mmap_mode="r")
-    except (ValueError, EOFError, OSError) as error:
-        raise ValueError(f"{path}: not an .npy file of numbers ({error}); write it with numpy.save") from error
+    matrix = map_npy(path)
     _require_matrix(path, "", tuple(matrix.shape), str(matrix.dtype), matrix.dtype.kind == "f")
     stored = {np.dtype("<f8"): torch.float64, np.dtype("<f4"): torch.float32, np.dtype("<f2"): torch.float16}
     if matrix.dtype in stored and matrix.flags.c_contiguous:
@@ -174,13 +179,17 @@ def _require_matrix(path: Path, name: str, shape: tuple[int, ...], dtype: str, f
 
 
 def _check(matrix: Matrix) -> None:
-    first, bad, count = 0, None, 0
+    first, bad, count, zeros = 0, None, 0, None
     for block in matrix.blocks(CHECKED):
         rows = (~block.isfinite().all(dim=1)).nonzero().flatten()
         bad = first + int(rows[0]) if len(rows) and bad is None else bad
+        empty = (~block.any(dim=1)).nonzero().flatten()
+        zeros = first + int(empty[0]) if len(empty) and zeros is None else zeros
         count, first = count + len(rows), first + len(block)
     if bad is not None:
         raise ValueError(
             f"{matrix.path}: {count} of {matrix.rows} rows hold NaN or infinite numbers, the first is row {bad} "
             "(rows count from 0); remove them (numbers beyond 3.4e38 are infinite in float32)"
         )
+    if zeros is not None:
+        raise ValueError(f"{matrix.path}: row {zeros} {ZEROS} (rows count from 0)")

@@ -14,7 +14,7 @@ import os
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -26,7 +26,10 @@ from .pair_folder import write_json
 from .stored_rows import StoredRows
 from .storing import write_npy_header
 from .vector_files import OUTPUTS
-from .vector_tables import OUTPUT, Table, schema_of, write_jsonl, write_parquet
+from .vector_tables import OUTPUT, Table, write_jsonl, write_parquet
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 BLOCK = 8192  # rows that are copied at once
 PATIENCE = 0.5  # seconds until a lock that is held counts as somebody's
@@ -123,16 +126,19 @@ def note_of(path: Path) -> Path:
     return path.with_name(f".{path.name}.partial.json")
 
 
-def finish(unfinished: UnfinishedRows, beside: Callable[[], Iterable[Table]], column: str = OUTPUT) -> None:
+def finish(
+    unfinished: UnfinishedRows,
+    beside: Callable[[], Iterable[Table]],
+    column: str = OUTPUT,
+    schema: pa.Schema | None = None,
+) -> None:
     """Bring all rows into the file that they are for, by its suffix, whole or not at all.
 
     Args:
         unfinished: all N rows.
         beside: the other columns, block by block; asked for where the file is a table.
         column: the name of the vectors' column in a table.
-
-    Raises:
-        ValueError: columns that the file cannot hold.
+        schema: of the other columns, as `check_beside` gives it.
     """
     assert unfinished.done == unfinished.rows, "some rows are missing"
     path = unfinished.path
@@ -144,7 +150,6 @@ def finish(unfinished: UnfinishedRows, beside: Callable[[], Iterable[Table]], co
     elif suffix == ".safetensors":
         replace_file(path, lambda new: _write_safetensors(new, unfinished.stored(), OUTPUTS))
     elif suffix == ".parquet":
-        schema = schema_of(beside())
         replace_file(path, lambda new: write_parquet(new, _beside(unfinished, beside()), schema, column))
     else:
         replace_file(path, lambda new: write_jsonl(new, _beside(unfinished, beside()), column))

@@ -17,15 +17,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .files import Column, read_table
+from .files import Column, ReadOptions, read_table
 from .files.arrow import BUFFER
 from .files.cells import list_in
+from .files.delimited import DELIMITERS, require_names_once
+from .files.opening import format_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 Table = Any  # n rows: a list of dictionaries, or a pyarrow table
 INPUT, OUTPUT = "input", "output"  # columns
+ZEROS = "is a vector of zeros, which has no direction; leave the row out"
+NAMED = 8  # columns in a message
 CHECKED = 8192  # rows of a Parquet file that are checked at once
 
 
@@ -37,13 +41,16 @@ class TableVectors:
         column: by default `input`, or the only one of the first row that holds a list.
 
     Raises:
-        ValueError: a row that is none, or has no vector of finite numbers of the same width; names file and line.
+        ValueError: a row that is none, or has no vector of finite numbers of the same width, with file and line; or two
+            columns of one name.
     """
 
     def __init__(self, path: Path, column: str | None) -> None:
         self.path, self.rows, self.width = path, 0, 0
         self.column = column or ""
         self.columns: dict[str, None] = {}
+        if format_of(path) in DELIMITERS:
+            require_names_once(path, ReadOptions())
         for vector, beside in self._rows():
             self.columns |= dict.fromkeys(beside)
             self.rows, self.width = self.rows + 1, len(vector)
@@ -62,6 +69,10 @@ class TableVectors:
         while block := list(islice(rows, size)):
             yield block
 
+    def place_of(self, row: int) -> str:
+        """The file and the line of a row."""
+        return f"{self.path}:{next(islice(read_table(self.path, []), row, None)).line}"
+
     def _rows(self) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
         """The vector of each row, and its other cells."""
         column = Column(self.column, only="vector")
@@ -73,7 +84,7 @@ class TableVectors:
             if not self.column:
                 self.column = column.name = _column_of(where, {name: _is_list(cell) for name, cell in cells.items()})
             if self.column not in cells:
-                raise ValueError(f"{where}: no column {self.column!r}; the columns are {', '.join(cells) or 'none'}")
+                raise ValueError(f"{where}: no column {self.column!r}; the columns are {_named(cells) or 'none'}")
             try:
                 vector = column.cell(cells.pop(self.column))
             except ValueError as error:
@@ -108,9 +119,12 @@ class ParquetVectors:
         self.columns = dict.fromkeys(self.schema.names)
         if not self.rows:
             raise ValueError(f"{path}: holds no rows; give at least one")
+        repeated = next((name for name in self.columns if self.schema.names.count(name) > 1), None)
+        if repeated is not None:
+            raise ValueError(f"{path}: has the column {repeated!r} twice; give each column its own name")
         lists = {name: _holds_numbers(self.schema.field(name).type) for name in self.schema.names}
         if column is not None and column not in lists:
-            raise ValueError(f"{path}: no column {column!r}; the columns are {', '.join(lists)}")
+            raise ValueError(f"{path}: no column {column!r}; the columns are {_named(lists)}")
         self.column = column or _column_of(str(path), lists)
         if not lists[self.column]:
             raise ValueError(
@@ -142,10 +156,16 @@ class ParquetVectors:
         for batch in self._file.iter_batches(batch_size=size, columns=names or [self.column]):
             yield pa.Table.from_batches([batch]) if names else [{} for _ in range(len(batch))]
 
+    def place_of(self, row: int) -> str:
+        """The file, and the row from 0."""
+        return f"{self.path}: row {row}"
+
     def _matrix(self, column: pa.Array, first: int) -> np.ndarray:
         """(n, E) float32 of a column's part that begins with row `first`."""
+        import pyarrow as pa
         import pyarrow.compute as pc
 
+        column = column.storage if isinstance(column, pa.ExtensionArray) else column
         if column.null_count:
             row = first + column.is_null().index(True).as_py()
             raise ValueError(f"{self.path}: row {row}: {self.column} has no value (null); give a vector")
@@ -157,6 +177,7 @@ class ParquetVectors:
                 f"{self.path}: row {first + row}: {self.column} has width {lengths[row]}, the rows before {self.width}"
             )
         values = column.flatten()
+        values = values.cast(pa.float64()) if pa.types.is_decimal(values.type) else values
         with np.errstate(over="ignore"):
             numbers = values.to_numpy(zero_copy_only=False).astype(np.float32).reshape(len(column), self.width)
         bad = ~np.isfinite(numbers).all(axis=1)
@@ -165,11 +186,15 @@ class ParquetVectors:
                 f"{self.path}: row {first + int(bad.argmax())}: {self.column} holds NaN, null or infinity; "
                 "give finite numbers (at most 3.4e38; rows count from 0)"
             )
+        if not (some := numbers.any(axis=1)).all():
+            raise ValueError(
+                f"{self.path}: row {first + int(some.argmin())}: {self.column} {ZEROS} (rows count from 0)"
+            )
         return np.ascontiguousarray(numbers)
 
 
 def write_jsonl(path: Path, blocks: Iterable[tuple[np.ndarray, Table]], column: str = OUTPUT) -> None:
-    """Write rows and what stands beside them, a line each; a vector that is not finite is null.
+    """Write rows and what stands beside them, a line each; a vector or a number that is not finite is null.
 
     Args:
         path: the file.
@@ -182,7 +207,7 @@ def write_jsonl(path: Path, blocks: Iterable[tuple[np.ndarray, Table]], column: 
             number = ",".join(["%.9g"] * vectors.shape[1])  # nine digits tell any two float32 numbers apart
             others = beside if isinstance(beside, list) else beside.to_pylist()
             for vector, row in zip(vectors.tolist(), others, strict=True):
-                start = json.dumps(row, ensure_ascii=False, default=str)[1:-1]
+                start = json_of(row)[1:-1]
                 value = f"[{number % tuple(vector)}]" if all(map(math.isfinite, vector)) else "null"
                 file.write(f"{{{start}{', ' if start else ''}{name}: {value}}}\n")
 
@@ -215,31 +240,20 @@ def write_parquet(
             writer.close()
 
 
-def schema_of(blocks: Iterable[Table]) -> pa.Schema | None:
-    """The columns of rows that JSON gave, over all blocks: of a type that holds every value.
-
-    Raises:
-        ValueError: a column with values of kinds that go together in no type, such as texts and numbers.
-    """
-    import pyarrow as pa
-
-    found: list[pa.Schema] = []
-    for block in blocks:
-        if isinstance(block, pa.Table):
-            return block.schema
-        try:
-            found = [
-                pa.unify_schemas([*found, pa.Table.from_pylist(_filled(block)).schema], promote_options="permissive")
-            ]
-        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-            raise ValueError(f"a column holds values of several kinds ({error}); write to a .jsonl file") from error
-    return found[0] if found else None
+def json_of(row: Any) -> str:
+    """A row as JSON; numbers that are not finite, which JSON does not have, are null."""
+    try:
+        return json.dumps(row, ensure_ascii=False, default=str, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(row), ensure_ascii=False, default=str)
 
 
-def _filled(block: Table) -> list[dict[str, Any]]:
-    """Rows that all have the columns of any of them."""
-    names = dict.fromkeys(name for row in block for name in row)
-    return [{name: row.get(name) for name in names} for row in block]
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _column_of(where: str, columns: Mapping[str, bool]) -> str:
@@ -249,15 +263,26 @@ def _column_of(where: str, columns: Mapping[str, bool]) -> str:
     lists = [name for name, holds_lists in columns.items() if holds_lists]
     if len(lists) == 1:
         return lists[0]
-    held = ", ".join(lists) if lists else f"none that holds lists of numbers, of {', '.join(columns) or 'none'}"
+    held = _named(lists) if lists else f"none that holds lists of numbers, of {_named(columns) or 'none'}"
     raise ValueError(f"{where}: the columns with vectors are {held}; say which one with --input-column")
+
+
+def _named(columns: Iterable[str]) -> str:
+    """The first columns of a table in a message."""
+    names = list(columns)
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 def _holds_numbers(kind: pa.DataType) -> bool:
     import pyarrow as pa
 
+    kind = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
     lists = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    return lists and (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type))
+    if not lists:
+        return False
+    number = kind.value_type
+    return pa.types.is_floating(number) or pa.types.is_integer(number) or pa.types.is_decimal(number)
 
 
 def _is_list(cell: Any) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from .files import READERS, BadRowError, ReadOptions, read_table, text_of
 from .files.json_rows import read_json, read_lines
 from .files.opening import format_of, lines_of
+from .pair_folder import require_new
 
 PARTS_OF_SPEECH = ("noun", "verb", "adj", "adv")
 _ADJECTIVE_MARKER = re.compile(r"\((a|p|ip)\)$")
@@ -61,8 +62,7 @@ def build_wordnet(
     Returns:
         the card.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise ValueError(f"{folder} holds files already; give a new folder")
+    require_new(folder)
     senses, words = list(read_senses(directory)), {word.lower() for word in excluded}
     synsets = {sense.synset for sense in senses if sense.word in words} if synsets_too else set()
     kept = [sense for sense in senses if sense.word not in words and sense.synset not in synsets]

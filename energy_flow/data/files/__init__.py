@@ -3,7 +3,7 @@
 from .cells import Cell, Column, vector_of
 from .options import ReadOptions
 from .rows import BadRowError, RawRow, value_in
-from .table import READERS, fingerprint_of, left_unread, read_table
+from .table import READERS, fingerprint_of, is_dataset, left_unread, read_table, require_used, shards_of
 from .texts import normal_form, shown, text_of
 
 __all__ = [
@@ -14,9 +14,12 @@ __all__ = [
     "RawRow",
     "ReadOptions",
     "fingerprint_of",
+    "is_dataset",
     "left_unread",
     "normal_form",
     "read_table",
+    "require_used",
+    "shards_of",
     "shown",
     "text_of",
     "value_in",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,24 +11,27 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .spelled import list_in
+from .spelled import NUMBER, ListError, list_in
 from .texts import shown, text_of
 
 Cell = str | np.ndarray  # a text, or a vector (width,) float32
 Kind = Literal["text", "vector"]
+SPELLED = re.compile(NUMBER)
 FEW = 8  # numbers: a list of fewer in a column of texts is a text
 
 
 def vector_of(value: Any, name: str) -> np.ndarray:
-    """A vector (width,) float32 of a list of numbers, an array or a tensor.
+    """A vector (width,) float32 of a list of numbers, an array or a tensor, or of a matrix of one row.
 
     Raises:
         ValueError: no numbers, none at all, not finite, beyond float32, or zeros alone; the message is the reason.
     """
     try:
         numbers = _numbers(value)
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError, RecursionError):
         raise ValueError(f"{name} is a list, but not of finite numbers; give a text or a vector") from None
+    if numbers.ndim == 2 and len(numbers) == 1:
+        numbers = numbers[0]
     if numbers.ndim != 1 or not len(numbers):
         raise ValueError(f"{name} is a list of shape {numbers.shape}; give a vector: one list of numbers")
     if not np.isfinite(numbers).all():
@@ -113,21 +117,30 @@ class Column:
 
     def _numbers_in(self, text: str) -> np.ndarray | None:
         """The numbers of a text that is a list; where it is more likely a text, as [1] among others is, None."""
+        fewest = 1 if "vector" in (self.kind, self.only) else FEW if self.kind == "text" else 2
         try:
             numbers = list_in(text)
-        except ValueError as error:
+        except ListError as error:
+            if error.count < fewest:
+                return None
             raise ValueError(f"{self.name} is {error}, or give --list-cells texts") from None
-        if numbers is None or "vector" in (self.kind, self.only):
-            return numbers
-        return None if len(numbers) < (FEW if self.kind == "text" else 2) else numbers
+        return None if numbers is None or len(numbers) < fewest else numbers
 
 
 def _numbers(value: Any) -> np.ndarray:
-    """Float64 numbers of a sequence; booleans, texts and what nests unevenly are refused."""
+    """Float64 numbers of a sequence; booleans, other texts and what nests unevenly are refused."""
     if isinstance(value, np.ndarray):
         if value.dtype.kind in "fiu":
             return value.astype(np.float64)
         value = value.tolist()
-    if any(isinstance(number, bool) or not isinstance(number, (int, float, Decimal, list)) for number in value):
+    return np.array([_numbers(number) if isinstance(number, list) else _number(number) for number in value])
+
+
+def _number(value: Any) -> float:
+    """A number, or a text that is one."""
+    if isinstance(value, float):
+        return value
+    spelled = isinstance(value, str) and SPELLED.fullmatch(value)
+    if isinstance(value, bool) or not (spelled or isinstance(value, (int, Decimal))):
         raise TypeError
-    return np.array([[float(one) for one in number] if isinstance(number, list) else float(number) for number in value])
+    return float(value)

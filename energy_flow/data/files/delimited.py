@@ -83,6 +83,24 @@ def read_delimited(
     Raises:
         ValueError: a column is missing or there twice; the message says what the header may lack.
     """
+    opened = _opened(path, columns, options)
+    if opened is not None:
+        lines, dialect, header = opened
+        _require_once(path, header, columns)
+        yield from _rows(path, lines, dialect, header)
+
+
+def require_names_once(path: Path, options: ReadOptions) -> None:
+    """Refuse, with a ValueError, a delimited file with two columns of one name, of which one would be lost."""
+    opened = _opened(path, (), options)
+    if opened is not None:
+        _require_once(path, opened[2], opened[2])
+
+
+def _opened(
+    path: Path, columns: Sequence[str], options: ReadOptions
+) -> tuple[_Lines, _Dialect, tuple[str, ...]] | None:
+    """The lines behind the header, how they are read, and the names of the columns; None of an empty file."""
     if csv.field_size_limit() < LONGEST_CELL:  # of the whole process, so it is never made smaller here
         csv.field_size_limit(LONGEST_CELL)
     lines = _Lines(lines_of(path, options.encoding))
@@ -92,13 +110,11 @@ def read_delimited(
         delimiter = options.delimiter_letter or marked[1]
         first = _first_line(lines)
     if not first:
-        return
+        return None
     lines.give_back(0)
     quoted = options.quoting == "minimal" or (options.quoting == "auto" and delimiter != "\t")
     dialect = _Dialect(delimiter, quoted, not options.column_names and _is_spaced(first, delimiter))
-    header = _header(path, lines, first, dialect, columns, options)
-    _require_once(path, header, columns)
-    yield from _rows(path, lines, dialect, header)
+    return lines, dialect, _header(path, lines, first, dialect, columns, options)
 
 
 def _first_line(lines: _Lines) -> str:

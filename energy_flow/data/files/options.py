@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
@@ -33,8 +32,8 @@ class ReadOptions:
         if self.delimiter is not None and len(self.delimiter_letter) != 1:
             raise ValueError(f"delimiter = {self.delimiter!r}; give one letter, or tab")
         try:
-            codecs.lookup(self.encoding)
-        except LookupError:
+            "".encode(self.encoding)  # a codec that makes no text, such as rot13, is unknown to it too
+        except (LookupError, ValueError):
             raise ValueError(
                 f"encoding = {self.encoding!r} is unknown; give one such as utf-8, utf-16, cp1252"
             ) from None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ...utils.files import sha256_of
 from .arrow import read_parquet
-from .delimited import read_delimited
+from .delimited import DELIMITERS, read_delimited
 from .hub import SAVED, fingerprint_of_dataset, other_splits, read_dataset
 from .json_rows import read_json, read_json_lines, read_lines
 from .opening import format_of
@@ -28,6 +28,15 @@ READERS: dict[str, Reader] = {
 }
 DESCRIPTIONS = ("dataset_info.json", "dataset_infos.json")  # beside the files of a set from the hub
 TEXT_LISTS = (".txt", ".lst", "")  # of words or candidates, without columns; or tables whose delimiter is given
+USES = {  # of options that not every source has a use for: the kinds of source that have one, and what it is about
+    "delimiter": ({"delimited"}, "divides the cells of delimited files, such as .csv"),
+    "quoting": ({"delimited"}, "is about the cells of delimited files, such as .csv"),
+    "column_names": ({"delimited"}, "names the columns of delimited files, such as .csv"),
+    "encoding": ({"delimited", "text"}, "is about text files"),
+    "subset": ({"hub"}, "names a part of a set on the hub"),
+    "revision": ({"hub"}, "names a version of a set on the hub"),
+    "streaming": ({"hub"}, "is about a set on the hub"),
+}
 NO_TABLES = (".gz", ".zip", ".xlsx", ".xls", ".ods", ".npy", ".npz", ".safetensors", ".arrow", ".doc", ".docx", ".pdf")
 
 
@@ -53,7 +62,7 @@ def read_table(
         ValueError: no such file, or not what its name says.
     """
     options = options or ReadOptions()
-    if _is_dataset(source):
+    if is_dataset(source):
         yield from read_dataset(source, columns, options, optional)
         return
     shards = shards_of(source)
@@ -82,9 +91,28 @@ def shards_of(source: Path) -> list[Path]:
     return sorted(found, key=lambda one: [(int(part), "") if part.isdigit() else (-1, part) for part in _parts(one)])
 
 
+def require_used(options: ReadOptions, sources: Sequence[Path]) -> None:
+    """Refuse, with a ValueError, an option of reading that none of the sources has a use for."""
+    kinds = {_kind_of(source, options) for source in sources}
+    for name, (users, what) in USES.items():
+        value = getattr(options, name)
+        if value != getattr(ReadOptions, name) and not kinds & users:
+            flag = f"--{name.replace('_', '-')}"
+            raise ValueError(f"{sources[0]}: {flag} {what}; leave it out")
+
+
+def _kind_of(source: Path, options: ReadOptions) -> str:
+    if is_dataset(source):
+        return "saved" if source.is_dir() else "hub"
+    kind = format_of(shards_of(source)[0])
+    if kind in DELIMITERS or (kind in TEXT_LISTS and options.delimiter):
+        return "delimited"
+    return "parquet" if kind == ".parquet" else "text"
+
+
 def fingerprint_of(source: Path, options: ReadOptions) -> str:
     """What tells this source from another: the checksum of the file, or of all shards, or what `datasets` says."""
-    if _is_dataset(source):
+    if is_dataset(source):
         return fingerprint_of_dataset(source, options)
     shards = shards_of(source)
     if not source.is_dir():
@@ -95,7 +123,7 @@ def fingerprint_of(source: Path, options: ReadOptions) -> str:
 
 def left_unread(source: Path, options: ReadOptions) -> list[str]:
     """What of a source is not read though it is there, in words."""
-    if not _is_dataset(source):
+    if not is_dataset(source):
         return []
     return [
         f"{source}: its split {name} is none of train, validation and test, so its rows are not read"
@@ -115,7 +143,7 @@ def _reader_of(path: Path, options: ReadOptions, lists_too: bool) -> Reader:
     raise ValueError(f"{path}: the suffix is {path.suffix!r}; give a {kinds} file{_hint(path)}")
 
 
-def _is_dataset(source: Path) -> bool:
+def is_dataset(source: Path) -> bool:
     """Whether `datasets` has it: a folder that it wrote, or what is no file and has the name of a set."""
     if source.is_dir():
         return any((source / name).is_file() for name in SAVED)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..pair_folder import SPLIT_NAMES, write_data_folder
+from ..pair_folder import SPLIT_NAMES, require_new, write_data_folder
 from .drawing import make_task
 from .task import TASKS, Sizes
 
@@ -35,10 +35,11 @@ def build_task(
         the manifest.
 
     Raises:
-        ValueError: as `make_task`, or the folder holds something.
+        ValueError: as `make_task`, or the folder holds something or is a file.
     """
-    data = make_task(name, train_rows, test_rows, seed, sizes, options)
     task = TASKS[name]
+    require_new(folder)
+    data = make_task(name, train_rows, test_rows, seed, sizes, options)
     card = {
         "name": name,
         "task": name,
