@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +18,7 @@ from energy_flow.data.pair_folder import read_manifest
 from energy_flow.data.text_rows import BadRowError, PairRows, read_candidates
 from energy_flow.data.wordnet import build_wordnet, read_queries, read_words
 from energy_flow.training import Judge
+from energy_flow.utils.files import unfinished_name
 
 from .test_data import write_wordnet
 
@@ -440,7 +440,7 @@ def test_queries_that_do_not_fit_are_named(tmp_path, text: str, words: str) -> N
 def test_temporary_files_of_a_crash_do_not_stop_a_new_run(tmp_path) -> None:
     source, folder = write_jsonl(tmp_path / "pairs.jsonl", PAIRS[:50]), tmp_path / "set"
     folder.mkdir()
-    (folder / f".rows.jsonl.{os.getpid()}.tmp").write_text("half")
+    (folder / unfinished_name("rows.jsonl")).write_text("half")
     assert job(source, folder).run()["pairs"] == 50
     assert not list(folder.glob(".*"))
 

@@ -15,7 +15,7 @@ JOB = "job.json"
 WORK = "unfinished"  # the folder of what is not needed any more when a set is finished
 MATRICES = (INPUTS, TARGETS, CANDIDATES)
 WRITTEN = (*MATRICES, *(scales_of(Path(name)).name for name in MATRICES), SPLIT, ROWS, CANDIDATE_TEXTS, MANIFEST, JOB)
-TEMPORARY = re.compile(rf"\.({'|'.join(map(re.escape, WRITTEN))})\.\d+\.tmp")
+TEMPORARY = re.compile(rf"\.({'|'.join(map(re.escape, WRITTEN))})\.\d+(-\d+)?\.tmp")
 SHOWN = 12  # digits of a checksum in a message
 CHECKSUMS = {  # entries of a job that are checksums, and what has another content where they differ
     "source_fingerprint": "source",

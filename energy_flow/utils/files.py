@@ -16,7 +16,7 @@ LONGEST_PATH = 4000  # bytes; systems allow 4096 for a path with all that lies i
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     """Write a file beside `path`, bring it to the disk, and put it in its place in one move; a link stays a link."""
     path = path.resolve() if path.is_symlink() else path
-    temporary = path.with_name(_beside(path.name))
+    temporary = path.with_name(unfinished_name(path.name))
     try:
         write(temporary)
         sync_file(temporary)
@@ -34,7 +34,7 @@ def replace_files(folder: Path, writers: Mapping[str, Callable[[Path], object]])
         writers: what writes each file, by the file's name.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = {name: folder / _beside(name) for name in writers}
+    temporary = {name: folder / unfinished_name(name) for name in writers}
     try:
         for name, write in writers.items():
             write(temporary[name])
@@ -47,7 +47,7 @@ def replace_files(folder: Path, writers: Mapping[str, Callable[[Path], object]])
     sync_folder(folder)
 
 
-def _beside(name: str) -> str:
+def unfinished_name(name: str) -> str:
     """The name of a file while it is written: processes and threads do not get into each other's way."""
     return f".{name}.{os.getpid()}-{threading.get_native_id()}.tmp"
 
@@ -101,7 +101,7 @@ def require_writable(folder: Path, what: str, file: str = "") -> None:
         raise ValueError(f"{what} {folder}: {existing} cannot be written ({error.strerror}); give another") from error
     if len(os.fsencode(folder.absolute())) > LONGEST_PATH:
         raise ValueError(f"{what} {folder}: the path is longer than {LONGEST_PATH} bytes")
-    beside = _beside(file) if file else ""  # the longest name that is written, before it is moved
+    beside = unfinished_name(file) if file else ""  # the longest name that is written, before it is moved
     for name in (*folder.parts, beside):
         if len(os.fsencode(name)) > longest:
             raise ValueError(f"{what} {folder}: a name is longer than the {longest} bytes that the disk allows")
