@@ -378,6 +378,8 @@ def test_outputs_are_decoded_where_that_is_asked_for(toy_set, toy_model, toy_enc
         lines.append(re.findall(r"^row \d: .+\), .+\)$", capsys.readouterr().out, re.MULTILINE))
     assert len(lines[0]) == 4 and lines[0] == lines[1]
     main(f"{base} --data {toy_set} --top 2 --csls".split())
+    assert "--top 9999; " in refused(f"{base} --data {toy_set} --top 9999 --output {tmp_path / 'never.npy'}", capsys)
+    assert not (tmp_path / "never.npy").exists()
     assert re.findall(r"^row \d: .+$", capsys.readouterr().out, re.MULTILINE) != lines[0]
 
 

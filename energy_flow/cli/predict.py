@@ -170,7 +170,10 @@ class Predict:
                 )
             console.print(f"{data.name} has {held}: nothing is decoded")
             return None
-        top = self.top or min(DEFAULT_TOP, len(data.bank.texts))
+        texts = len(data.bank.texts)
+        if self.top is not None and self.top > texts:
+            raise ValueError(f"--top {self.top}; {data.name} has {texts} texts: give at most as many")
+        top = self.top or min(DEFAULT_TOP, texts)
         if self.approximate:
             return by_index(data.bank, top)
         return by_search(data.bank, top, hub_queries(row_map, data) if self.csls else None)
