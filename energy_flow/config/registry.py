@@ -78,10 +78,9 @@ class Registry(Generic[Entry]):
         return len(self._entries)
 
     def _fill(self) -> None:
-        """Import the module that registers the entries of this package, if nobody has."""
+        """Import the module that registers the entries of this package, if nobody has, or wait for who does."""
         if self._home is not None:
-            home, self._home = self._home, None
-            importlib.import_module(home)
+            importlib.import_module(self._home)
 
 
 def _place_of(entry: object) -> tuple[str, str]:
