@@ -337,7 +337,9 @@ class Reference:
         for start in range(0, len(query), size):
             part = slice(start, start + size)
             if name == "attention":
-                raw = [torch.exp(query[part] @ key[part] / math.sqrt(size)) for key in keys]
+                scores = [query[part] @ key[part] / math.sqrt(size) for key in keys]
+                most = max(float(score.detach()) for score in scores)
+                raw = [torch.exp(score - most) for score in scores]
             else:
                 raw = [positive(query[part]) @ positive(key[part]) for key in keys]
             weights = [weight * one[-1] for weight, one in zip(raw, held, strict=True)]
