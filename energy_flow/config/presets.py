@@ -116,7 +116,6 @@ PRESETS["exchange"] = PRESETS["grid"] | {
     "place_harmonics": 5,
     "exchange_dim": 24,
     "exchange_heads": 3,
-    "learning_rate": 8e-3,  # at twice of it nothing is learned
     "loss_along": 0.5,
     "prelude_steps": 0,
 }

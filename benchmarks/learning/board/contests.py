@@ -119,7 +119,7 @@ CONTESTS: dict[str, Contest] = {
     ),
     "sudoku-6": Contest(
         "sudoku-6",
-        PRESETS["exchange"] | {"max_active_flows": 36, "learning_rate": 2e-3},  # every system's own rate is tuned
+        PRESETS["exchange"] | {"max_active_flows": 36},
         1000,
         rows=32_000,
         trials=(Trial(1000), Trial(500, split="few-clues")),
